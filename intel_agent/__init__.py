@@ -1,0 +1,1 @@
+"""intel-agent: every Intel accelerator of a Kubernetes node, from one process."""

@@ -1,0 +1,149 @@
+"""All devices of the node at one moment."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from intel_agent.model import UNREADABLE_RULE, Device, Exclusion, Fault, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one backend saw in one look. `problem` says why the look failed as a whole, if it did."""
+
+    devices: tuple[Device, ...] = ()
+    exclusions: tuple[Exclusion, ...] = ()
+    problem: str | None = None
+
+    @classmethod
+    def of(cls, items: Iterable[Device | Exclusion]) -> "Found":
+        """Sort what a backend yields into devices and exclusions.
+
+        An id that two devices claim belongs to the first one; the other becomes an exclusion.
+        """
+        devices: list[Device] = []
+        exclusions: list[Exclusion] = []
+        for item in items:
+            if isinstance(item, Device):
+                devices.append(item)
+            else:
+                exclusions.append(item)
+        return _unclaimed({}, cls(tuple(devices), tuple(exclusions)))
+
+    def after(self, before: "Found") -> "Found":
+        """Return this look with the devices of the last one that are still there but cannot be read any more.
+
+        Unknown is never healthy, and never gone: they stay, with the fault `unreadable`.
+        """
+        unreadable = {each.path: each for each in self.exclusions if each.rule == UNREADABLE_RULE}
+        seen = {device.sysfs_path for device in self.devices}
+        kept = tuple(
+            _unreadable(device, unreadable[device.sysfs_path].evidence)
+            for device in before.devices
+            if device.sysfs_path in unreadable and device.sysfs_path not in seen
+        )
+        return replace(self, devices=self.devices + kept) if kept else self
+
+    def failed(self, problem: str, *, lasting: bool) -> "Found":
+        """Return this look, the last good one, for a backend that `problem` keeps from looking.
+
+        Once the problem is `lasting`, nothing can be said of the devices any more: they are unreadable.
+        """
+        devices = tuple(_unreadable(device, problem) for device in self.devices) if lasting else self.devices
+        return replace(self, devices=devices, problem=problem)
+
+
+def _unclaimed(claimed: dict[tuple[str, str], Device], found: Found) -> Found:
+    """Return what was found without the devices whose ids are claimed already; claim the others'."""
+    devices: list[Device] = []
+    doubles: list[Exclusion] = []
+    for device in found.devices:
+        first = _claim(claimed, device)
+        if first is None:
+            devices.append(device)
+        else:
+            doubles.append(_double(device, first))
+    if not doubles:
+        return found
+    return replace(found, devices=tuple(devices), exclusions=(*found.exclusions, *doubles))
+
+
+def _claim(claimed: dict[tuple[str, str], Device], device: Device) -> Device | None:
+    """Claim the device's ids, or return the device that has one of them already."""
+    keys = [(device.resource, each) for each in device.ids]
+    for key in keys:
+        if key in claimed:
+            return claimed[key]
+    claimed.update(dict.fromkeys(keys, device))
+    return None
+
+
+def _double(device: Device, first: Device) -> Exclusion:
+    return Exclusion(
+        path=device.sysfs_path,
+        rule="duplicate-id",
+        evidence=f"{device.resource} already has {device.id}, at {first.sysfs_path}",
+        remedy="report this: two devices of the kernel must not have one name",
+    )
+
+
+def _unreadable(device: Device, detail: str) -> Device:
+    fault = Fault(Reason.UNREADABLE, "sysfs", detail)
+    others = {each for each in device.faults if each.reason is not Reason.UNREADABLE}
+    return replace(device, faults=frozenset({*others, fault}))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What turns one inventory into another."""
+
+    added: tuple[Device, ...] = ()
+    removed: tuple[Device, ...] = ()
+    changed: tuple[tuple[Device, Device], ...] = ()
+    """Before and after, for devices that both have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Everything found, by backend: the only state of the agent. Backends come in a fixed order."""
+
+    found: Mapping[str, Found] = field(default_factory=lambda: MappingProxyType({}))
+
+    @classmethod
+    def of(cls, found: Mapping[str, Found]) -> "Inventory":
+        """Return the inventory of what the backends found; an id that two of them claim belongs to the first."""
+        claimed: dict[tuple[str, str], Device] = {}
+        return cls(MappingProxyType({backend: _unclaimed(claimed, each) for backend, each in found.items()}))
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        return tuple(device for found in self.found.values() for device in found.devices)
+
+    @property
+    def exclusions(self) -> tuple[Exclusion, ...]:
+        return tuple(each for found in self.found.values() for each in found.exclusions)
+
+    @property
+    def resources(self) -> dict[str, tuple[Device, ...]]:
+        """Devices by resource name, in the order in which they were found."""
+        by_name: dict[str, list[Device]] = {}
+        for device in self.devices:
+            by_name.setdefault(device.resource, []).append(device)
+        return {name: tuple(devices) for name, devices in by_name.items()}
+
+    def backend_of(self, resource: str) -> str | None:
+        """Return the name of the backend whose devices make up `resource`."""
+        for name, found in self.found.items():
+            if any(device.resource == resource for device in found.devices):
+                return name
+        return None
+
+    def since(self, before: "Inventory") -> Change:
+        """Return what changed from `before` to this inventory, by resource and id."""
+        old = {(device.resource, device.id): device for device in before.devices}
+        new = {(device.resource, device.id): device for device in self.devices}
+        return Change(
+            added=tuple(device for key, device in new.items() if key not in old),
+            removed=tuple(device for key, device in old.items() if key not in new),
+            changed=tuple((old[key], device) for key, device in new.items() if key in old and old[key] != device),
+        )
