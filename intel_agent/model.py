@@ -13,6 +13,10 @@ from intel_agent.errors import EditsError
 _EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
+def _empty() -> Mapping[str, str]:
+    return _EMPTY
+
+
 class Health(StrEnum):
     """Kubelet's two words, compared by it letter for letter."""
 
@@ -71,8 +75,8 @@ class ContainerEdits:
 
     device_nodes: tuple[DeviceNode, ...] = ()
     mounts: tuple[Mount, ...] = ()
-    env: Mapping[str, str] = _EMPTY
-    annotations: Mapping[str, str] = _EMPTY
+    env: Mapping[str, str] = field(default_factory=_empty)
+    annotations: Mapping[str, str] = field(default_factory=_empty)
 
     def __add__(self, other: "ContainerEdits") -> "ContainerEdits":
         """Return the edits for a container that gets both.
@@ -132,7 +136,7 @@ class Device:
     cdi_name: str
     shares: int | None = None
     numa_nodes: tuple[int, ...] = ()
-    attributes: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    attributes: Mapping[str, str] = field(default_factory=_empty)
     faults: frozenset[Fault] = frozenset()
 
     @property
@@ -171,4 +175,4 @@ class Event:
     action: str
     subsystem: str
     path: str
-    properties: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    properties: Mapping[str, str] = field(default_factory=_empty)
