@@ -1,0 +1,1 @@
+"""The agent on a real kubelet: see README.md."""

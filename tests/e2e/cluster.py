@@ -1,0 +1,251 @@
+"""A cluster of one node on loopback addresses: etcd, API server, scheduler, controller manager and a kubelet."""
+
+import json
+import shutil
+import ssl
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from .daemon import Daemon
+from .kubelet import NODE, free_ports
+from .node import Node, binaries
+from .pods import Pod
+from .waiting import eventually
+
+TOKENS = {
+    "admin": 'admin,1,"system:masters"',
+    "kubelet": f'system:node:{NODE},2,"system:nodes"',
+    "scheduler": "system:kube-scheduler,3",
+    "controllers": "system:kube-controller-manager,4",
+}
+"""User, id and groups of those who talk to the API server; the name is the token."""
+
+CONTROLLERS = "*,-service-lb-controller,-node-route-controller,-cloud-node-lifecycle-controller"
+
+READY_SECONDS = 60.0
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """One condition of a node."""
+
+    type: str
+    status: str
+
+
+class NodeStatus(msgspec.Struct, frozen=True):
+    """What the API server knows of the node."""
+
+    capacity: dict[str, str] = {}
+    allocatable: dict[str, str] = {}
+    conditions: tuple[Condition, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        return Condition("Ready", "True") in self.conditions
+
+    def amounts(self, resource: str) -> tuple[int, int]:
+        """Return capacity and allocatable of a resource, -1 where there is none of the name."""
+        return int(self.capacity.get(resource, -1)), int(self.allocatable.get(resource, -1))
+
+
+class NodeObject(msgspec.Struct, frozen=True):
+    """The node, as far as it matters here."""
+
+    status: NodeStatus = NodeStatus()
+
+
+class Api:
+    """The API server, as its administrator sees it."""
+
+    def __init__(self, url: str, authority: Path) -> None:
+        self._url = url
+        self._context = ssl.create_default_context(cafile=str(authority))
+
+    def request(self, method: str, path: str, body: Mapping[str, object] | None = None) -> bytes:
+        content = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": "Bearer admin", "Content-Type": "application/json"}
+        request = urllib.request.Request(self._url + path, content, headers, method=method)
+        with urllib.request.urlopen(request, timeout=10, context=self._context) as answer:
+            text: bytes = answer.read()
+            return text
+
+    def exists(self, path: str) -> bool:
+        try:
+            self.request("GET", path)
+        except (OSError, urllib.error.URLError):
+            return False
+        return True
+
+
+class Cluster:
+    """The cluster; its node is like that of the tests without a cluster."""
+
+    PODS = "/api/v1/namespaces/default/pods"
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+        self._etcd_port, etcd_peers, self._port = free_ports(3)
+        self.api = Api(f"https://127.0.0.1:{self._port}", _certificates(base))
+        for user in TOKENS:
+            self._kubeconfig(user).write_text(json.dumps(_kubeconfig(user, self._port, base)))
+        (base / "tokens.csv").write_text("".join(f"{token},{user}\n" for token, user in TOKENS.items()))
+        folder = binaries("kubernetes")
+        self._daemons = [
+            Daemon(command, base / f"{Path(command[0]).name}.log")
+            for command in (
+                self._etcd(etcd_peers),
+                self._apiserver(folder / "kube-apiserver"),
+                self._scheduler(folder / "kube-scheduler"),
+                self._controllers(folder / "kube-controller-manager"),
+            )
+        ]
+        self.node = Node(self._kubeconfig("kubelet"))
+
+    def start(self) -> None:
+        etcd, apiserver, *others = self._daemons
+        etcd.start()
+        apiserver.start()
+        eventually(lambda: self.api.exists("/readyz"), "ready API server", within=READY_SECONDS)
+        for daemon in others:
+            daemon.start()
+        self.node.start()
+        eventually(lambda: self.node_status.ready, "ready node", within=READY_SECONDS)
+        account = "/api/v1/namespaces/default/serviceaccounts/default"
+        eventually(lambda: self.api.exists(account), "default service account", within=READY_SECONDS)
+
+    def stop(self) -> None:
+        self.node.stop()
+        for daemon in reversed(self._daemons):
+            daemon.stop()
+
+    @property
+    def node_status(self) -> NodeStatus:
+        path = f"/api/v1/nodes/{NODE}"
+        if not self.api.exists(path):
+            return NodeStatus()
+        return msgspec.json.decode(self.api.request("GET", path), type=NodeObject).status
+
+    def create(self, pod: Mapping[str, object]) -> None:
+        self.api.request("POST", self.PODS, pod)
+
+    def pod(self, name: str) -> Pod:
+        return msgspec.json.decode(self.api.request("GET", f"{self.PODS}/{name}"), type=Pod)
+
+    def delete(self, name: str) -> None:
+        self.api.request("DELETE", f"{self.PODS}/{name}?gracePeriodSeconds=1")
+        eventually(lambda: not self.api.exists(f"{self.PODS}/{name}"), f"end of {name}", within=READY_SECONDS)
+
+    def _kubeconfig(self, user: str) -> Path:
+        return self._base / f"{user}.kubeconfig"
+
+    def _etcd(self, peers: int) -> list[str]:
+        clients_url, peers_url = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{peers}"
+        return [
+            "etcd",
+            f"--data-dir={self._base}/etcd",
+            f"--listen-client-urls={clients_url}",
+            f"--advertise-client-urls={clients_url}",
+            f"--listen-peer-urls={peers_url}",
+            f"--initial-advertise-peer-urls={peers_url}",
+            f"--initial-cluster=default={peers_url}",
+            "--unsafe-no-fsync",
+        ]
+
+    def _apiserver(self, binary: Path) -> list[str]:
+        return [
+            str(binary),
+            f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
+            "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",
+            f"--secure-port={self._port}",
+            "--endpoint-reconciler-type=none",
+            f"--tls-cert-file={self._base}/server.crt",
+            f"--tls-private-key-file={self._base}/server.key",
+            f"--cert-dir={self._base}",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={self._base}/accounts.key",
+            f"--service-account-signing-key-file={self._base}/accounts.key",
+            f"--token-auth-file={self._base}/tokens.csv",
+            "--authorization-mode=Node,RBAC",
+            "--enable-admission-plugins=NodeRestriction",
+            "--service-cluster-ip-range=10.0.0.0/24",
+            "--allow-privileged=true",
+        ]
+
+    def _scheduler(self, binary: Path) -> list[str]:
+        return [str(binary), *self._client("scheduler"), "--leader-elect=false"]
+
+    def _controllers(self, binary: Path) -> list[str]:
+        return [
+            str(binary),
+            *self._client("controllers"),
+            "--leader-elect=false",
+            f"--service-account-private-key-file={self._base}/accounts.key",
+            f"--root-ca-file={self._base}/authority.crt",
+            "--use-service-account-credentials=true",
+            f"--controllers={CONTROLLERS}",
+        ]
+
+    def _client(self, user: str) -> list[str]:
+        config = self._kubeconfig(user)
+        return [
+            f"--kubeconfig={config}",
+            f"--authentication-kubeconfig={config}",
+            f"--authorization-kubeconfig={config}",
+            "--bind-address=127.0.0.1",
+            f"--secure-port={free_ports(1)[0]}",
+            f"--cert-dir={self._base}/{user}",
+        ]
+
+
+@contextmanager
+def running_cluster() -> Generator[Cluster, None, None]:
+    """Start a cluster, and leave nothing of it behind."""
+    base = Path(tempfile.mkdtemp(prefix="e2e-"))
+    try:
+        cluster = Cluster(base)
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()
+    finally:
+        shutil.rmtree(base)
+
+
+def _kubeconfig(user: str, port: int, base: Path) -> dict[str, object]:
+    server = {"server": f"https://127.0.0.1:{port}", "certificate-authority": f"{base}/authority.crt"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "e2e", "cluster": server}],
+        "users": [{"name": user, "user": {"token": user}}],
+        "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": user}}],
+        "current-context": "e2e",
+    }
+
+
+def _certificates(base: Path) -> Path:
+    """Make an authority, a server certificate and the key of the service accounts; return the authority's."""
+    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    authority = ["-subj", "/CN=e2e", "-keyout", f"{base}/authority.key", "-out", f"{base}/authority.crt"]
+    _openssl("req", "-x509", *new_key, "-days", "30", *authority)
+    server = ["-subj", "/CN=kube-apiserver", "-keyout", f"{base}/server.key", "-out", f"{base}/server.csr"]
+    _openssl("req", *new_key, *server)
+    (base / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+    signer = ["-CA", f"{base}/authority.crt", "-CAkey", f"{base}/authority.key", "-CAcreateserial"]
+    request = ["-in", f"{base}/server.csr", "-out", f"{base}/server.crt", "-extfile", f"{base}/names"]
+    _openssl("x509", "-req", "-days", "30", *request, *signer)
+    _openssl("genrsa", "-out", f"{base}/accounts.key", "2048")
+    return base / "authority.crt"
+
+
+def _openssl(*arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True, timeout=60)

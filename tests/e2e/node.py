@@ -1,0 +1,153 @@
+"""A node: containerd and a kubelet in their own mount namespace and cgroup, and static pods on it."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
+
+import msgspec
+
+from .kubelet import NODE, Kubelet
+from .podresources import Holding, PodResources
+from .pods import Pod, PodList, PodStatus, Report, container, manifest, parse_report
+from .runtime import Containerd
+from .sandbox import Cgroup, MountNamespace, Sysctls
+from .waiting import eventually
+
+POD_SECONDS = 20.0
+"""How long a pod may take to get where it should be."""
+
+
+def binaries(name: str) -> Path:
+    """Return the folder of the binaries that tests/e2e/<name>/build.sh builds, or finds in its cache."""
+    build = Path(__file__).parent / name / "build.sh"
+    answer = subprocess.run([build], check=True, stdout=subprocess.PIPE, text=True)
+    return Path(answer.stdout.strip())
+
+
+class Node:
+    """One simulated machine's kubelet with everything below it."""
+
+    def __init__(self, kubeconfig: Path | None = None) -> None:
+        self.base = Path(tempfile.mkdtemp(prefix="e2e-"))
+        self.cdi = self.base / "cdi"
+        self.cdi.mkdir()
+        self._sysctls = Sysctls()
+        self._cgroup = Cgroup(self.base.name)
+        namespace = MountNamespace(self.base / "kubelet", self.base / "namespace.log")
+        self._namespace = namespace
+        self.kubelet = Kubelet(binaries("kubernetes") / "kubelet", self.base, namespace, self._cgroup, kubeconfig)
+        self.runtime = Containerd(
+            binaries("containerd"), self.base / "containerd", self.cdi, namespace, self.base / "containerd.log"
+        )
+        self._numbers = count()
+
+    @property
+    def pod_resources(self) -> PodResources:
+        return self.kubelet.pod_resources
+
+    def start(self) -> None:
+        self._cgroup.create()
+        self.runtime.start()
+        self.kubelet.start()
+
+    def stop(self) -> None:
+        """End everything and leave nothing behind."""
+        self.kubelet.stop()
+        self.runtime.stop()
+        self._namespace.stop()
+        self._cgroup.remove()
+        self._sysctls.restore()
+        shutil.rmtree(self.base)
+
+    def pods(self) -> dict[str, Pod]:
+        items = msgspec.json.decode(self.kubelet.pods(), type=PodList).items or ()
+        return {pod.metadata.name: pod for pod in items}
+
+    def run(self, limits: Mapping[str, int], **options: str) -> "StaticPod":
+        """Start a pod of one container that asks for these resources."""
+        return self.apply([container(limits, **options)])
+
+    def apply(
+        self, containers: Sequence[Mapping[str, object]], init: Sequence[Mapping[str, object]] = ()
+    ) -> "StaticPod":
+        """Start a pod of these containers."""
+        pod = StaticPod(self, f"pod{next(self._numbers)}")
+        pod.write(manifest(pod.manifest.stem, containers, init=init))
+        return pod
+
+    def remove_pods(self) -> None:
+        """Remove all pods and wait until nothing is left of them."""
+        for path in self.kubelet.manifests.iterdir():
+            path.unlink()
+        if not self.kubelet.alive:
+            self.kubelet.start()
+        eventually(lambda: not self.pods() and not self.runtime.tasks(), "end of all pods", within=POD_SECONDS)
+
+
+class StaticPod:
+    """One static pod."""
+
+    def __init__(self, node: Node, name: str) -> None:
+        self.name = f"{name}-{NODE}"
+        self.manifest = node.kubelet.manifests / f"{name}.json"
+        self._node = node
+
+    def write(self, pod: Mapping[str, object]) -> None:
+        """Put the manifest into kubelet's directory in one step: it reads half files, too."""
+        draft = self._node.base / self.manifest.name
+        draft.write_text(json.dumps(pod))
+        os.replace(draft, self.manifest)
+
+    @property
+    def status(self) -> PodStatus:
+        pod = self._node.pods().get(self.name)
+        return pod.status if pod else PodStatus()
+
+    @property
+    def pid(self) -> int:
+        """The first process of the first container."""
+        return self._node.runtime.tasks()[self.status.container.container_id.removeprefix("containerd://")]
+
+    @property
+    def holdings(self) -> frozenset[Holding]:
+        return frozenset(holding for holding in self._node.pod_resources.holdings() if holding.pod == self.name)
+
+    @property
+    def devices(self) -> frozenset[str]:
+        """The ids of the devices that the pod holds."""
+        return frozenset(holding.device for holding in self.holdings)
+
+    def until_running(self) -> "StaticPod":
+        def running() -> bool:
+            status = self.status
+            assert status.phase != "Failed", f"{status.reason}: {status.message}"
+            return status.phase == "Running" and all(entry.ready for entry in status.container_statuses)
+
+        eventually(running, f"running {self.name}, log in {self._node.base}", within=POD_SECONDS)
+        return self
+
+    def until_refused(self) -> str:
+        """Wait until kubelet has refused to admit the pod, and return its reason and message."""
+        eventually(lambda: self.status.phase == "Failed", f"refusal of {self.name}", within=POD_SECONDS)
+        return f"{self.status.reason}: {self.status.message}"
+
+    def report(self, container: str = "main") -> Report:
+        """Return what a container found inside when it started last."""
+        logs = self._node.kubelet.pod_logs.glob(f"default_{self.name}_*/{container}/*.log")
+        last = max(logs, key=lambda log: int(log.stem))
+        return eventually(lambda: parse_report(last.read_text()), f"report of {self.name}", within=POD_SECONDS)
+
+    def remove(self) -> None:
+        """Remove the pod and wait until its containers are gone."""
+        self.manifest.unlink()
+        eventually(self._gone, f"end of {self.name}", within=POD_SECONDS)
+
+    def _gone(self) -> bool:
+        # A kubelet that has just started lists no pods yet, so its word alone is not enough.
+        running = self._node.runtime.tasks().keys() & self._node.runtime.containers(self.name)
+        return not running and self.name not in self._node.pods()

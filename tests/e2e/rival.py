@@ -1,0 +1,64 @@
+"""Another device plugin, to see what the agent does when somebody else takes its resource."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Generator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from anyio.from_thread import start_blocking_portal
+from grpclib.client import Channel
+from grpclib.server import Server
+
+from intel_agent._proto.v1beta1 import (
+    Device,
+    DevicePluginBase,
+    DevicePluginOptions,
+    Empty,
+    ListAndWatchResponse,
+    RegisterRequest,
+    RegistrationStub,
+)
+
+DEADLINE = 15.0
+"""Seconds that a registration may take: kubelet alone may need ten."""
+
+
+@contextmanager
+def rival(directory: Path, resource: str, ids: Collection[str]) -> Generator[None, None, None]:
+    """Offer devices for a resource, whoever offers it already, until the block ends."""
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(_registered(directory, resource, ids)):
+        yield
+
+
+class _Plugin(DevicePluginBase):
+    def __init__(self, ids: Collection[str]) -> None:
+        self._ids = ids
+        self.over = asyncio.Event()
+
+    async def get_device_plugin_options(self, message: Empty) -> DevicePluginOptions:
+        return DevicePluginOptions()
+
+    async def list_and_watch(self, message: Empty) -> AsyncIterator[ListAndWatchResponse]:
+        yield ListAndWatchResponse(devices=[Device(id=each, health="Healthy") for each in self._ids])
+        await self.over.wait()
+
+
+@asynccontextmanager
+async def _registered(directory: Path, resource: str, ids: Collection[str]) -> AsyncGenerator[None, None]:
+    plugin = _Plugin(ids)
+    server = Server([plugin])
+    endpoint = directory / "rival.sock"
+    await server.start(path=str(endpoint))
+    try:
+        await _register(directory, endpoint.name, resource)
+        yield
+    finally:
+        plugin.over.set()
+        server.close()
+        endpoint.unlink(missing_ok=True)
+
+
+async def _register(directory: Path, endpoint: str, resource: str) -> None:
+    async with Channel(path=str(directory / "kubelet.sock")) as channel:
+        request = RegisterRequest(version="v1beta1", endpoint=endpoint, resource_name=resource)
+        await RegistrationStub(channel).register(request, timeout=DEADLINE)

@@ -1,0 +1,115 @@
+"""containerd and runc, for containers in the host's network."""
+
+import os
+import subprocess
+from functools import partial
+from pathlib import Path
+
+from .daemon import Daemon
+from .image import IMAGE, write_image
+from .sandbox import MountNamespace
+from .waiting import eventually
+
+CONFIG = """
+version = 4
+imports = []
+root = "{root}/root"
+state = "{root}/state"
+
+[plugins."io.containerd.server.v1.grpc"]
+  address = "{root}/containerd.sock"
+[plugins."io.containerd.server.v1.ttrpc"]
+  address = "{root}/containerd.sock.ttrpc"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "{root}/opt"
+[plugins."io.containerd.nri.v1.nri"]
+  disable = true
+
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "{image}"
+
+[plugins."io.containerd.cri.v1.runtime"]
+  cdi_spec_dirs = ["{cdi}"]
+  disable_apparmor = true
+  # Without CAP_SYS_RESOURCE no container gets a lower oom_score_adj than containerd's own.
+  restrict_oom_score_adj = true
+[plugins."io.containerd.cri.v1.runtime".cni]
+  conf_dir = "{root}/cni"
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
+  runtime_path = "{shim}"
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+  Root = "{root}/runc"
+"""
+
+NETWORK = '{"cniVersion": "0.4.0", "name": "loopback", "plugins": [{"type": "loopback"}]}'
+"""Makes containerd report a network; pods in the host's network need no more."""
+
+
+class Containerd:
+    """One containerd with all its state below one directory."""
+
+    def __init__(self, binaries: Path, root: Path, cdi: Path, namespace: MountNamespace, log: Path) -> None:
+        self.socket = root / "containerd.sock"
+        self._ctr = binaries / "ctr"
+        self._root = root
+        self._config = root / "config.toml"
+        (root / "cni").mkdir(parents=True)
+        (root / "cni" / "10-loopback.conflist").write_text(NETWORK)
+        self._config.write_text(
+            CONFIG.format(root=root, cdi=cdi, image=IMAGE, shim=binaries / "containerd-shim-runc-v2")
+        )
+        self._containerd = binaries / "containerd"
+        self._namespace = namespace
+        self._log = log
+        self._daemon: Daemon | None = None
+
+    def start(self) -> None:
+        command = self._namespace.enter([self._containerd, "--config", self._config])
+        # runc is looked for on the path, and Debian has it in /usr/sbin.
+        self._daemon = Daemon(command, self._log, environment={"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"})
+        self._daemon.start()
+        eventually(lambda: self._succeeds("version"), "containerd", within=20)
+        archive = self._root / "image.tar"
+        write_image(archive)
+        self.ctr("images", "import", str(archive))
+
+    def stop(self) -> None:
+        """End every container, then containerd itself."""
+        if self._daemon is None or not self._daemon.alive:
+            return
+        self.kill_tasks()
+        for container in self.ctr("containers", "list", "--quiet").split():
+            self.ctr("containers", "delete", container)
+        self._daemon.stop()
+
+    def kill_tasks(self) -> None:
+        """Kill every container's processes, as a reboot would."""
+        for task in self.tasks():
+            self._succeeds("tasks", "kill", "--all", "--signal", "SIGKILL", task)
+        for task in self.tasks():
+            eventually(partial(self._deleted, task), f"end of task {task}", within=10)
+
+    def tasks(self) -> dict[str, int]:
+        """Return the process of each container, sandboxes too, by container id."""
+        lines = self.ctr("tasks", "list").splitlines()[1:]
+        return {task: int(pid) for task, pid, *_ in map(str.split, lines)}
+
+    def containers(self, pod: str) -> frozenset[str]:
+        """Return the containers of a pod, running or not, its sandbox too."""
+        filters = f'labels."io.kubernetes.pod.name"=={pod}'
+        return frozenset(self.ctr("containers", "list", "--quiet", filters).split())
+
+    def ctr(self, *arguments: str) -> str:
+        command = [str(self._ctr), "--address", str(self.socket), "--namespace", "k8s.io", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+    def _succeeds(self, *arguments: str) -> bool:
+        try:
+            self.ctr(*arguments)
+        except subprocess.CalledProcessError:
+            return False
+        return True
+
+    def _deleted(self, task: str) -> bool:
+        return task not in self.tasks() or self._succeeds("tasks", "delete", "--force", task)
