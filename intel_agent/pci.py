@@ -4,6 +4,9 @@ Source: Documentation/ABI/testing/sysfs-bus-pci.
 """
 
 import re
+from typing import Annotated
+
+import msgspec
 
 from intel_agent.errors import SysfsError
 from intel_agent.sysfs import Dir
@@ -14,6 +17,47 @@ ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 """Domain (four digits or more), bus, device, function."""
 
 _ID = re.compile(r"0x[0-9a-f]{4}")
+
+IdList = Annotated[
+    tuple[str | int, ...] | str | int,
+    msgspec.Meta(
+        # An integer is taken only to be refused in better words than "expected a string".
+        extra_json_schema={"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]},
+    ),
+]
+"""Ids in a configuration: a list, or the comma list of the existing custom resources."""
+
+
+def ids(given: IdList) -> frozenset[str]:
+    """Return the ids of a list, each as the kernel writes it."""
+    return frozenset(each for each in _pieces(given) if isinstance(each, str))
+
+
+def id_list_problem(given: IdList) -> str | None:
+    """Return what is wrong with a list of ids, or `None`."""
+    wrong = [_id_problem(each) for each in _pieces(given)]
+    return "; ".join(problem for problem in wrong if problem) or None
+
+
+def _pieces(given: IdList) -> list[str | int]:
+    match given:
+        case "":
+            return []
+        case str():
+            pieces: list[str | int] = [*given.split(",")]
+        case int():
+            pieces = [given]
+        case _:
+            pieces = list(given)
+    return [each.strip().lower() if isinstance(each, str) else each for each in pieces]
+
+
+def _id_problem(piece: str | int) -> str | None:
+    if isinstance(piece, int):
+        return f'{piece} is a number: quote the id, for example "{piece:#06x}"'
+    if not _ID.fullmatch(piece):
+        return f'{piece!r} is not a PCI device id like "0x56c0" (0x and four hexadecimal digits)'
+    return None
 
 
 def function_above(directory: Dir) -> Dir | None:
@@ -52,6 +96,8 @@ def virtual_functions(function: Dir) -> int:
 
 def numa_nodes(directory: Dir) -> tuple[int, ...]:
     """Return the NUMA node of the device, or nothing when the kernel does not know it (no file, or -1).
+
+    Source: Documentation/ABI/testing/sysfs-bus-pci, `numa_node`.
 
     Raises:
         SysfsError: the file cannot be read or holds no number.

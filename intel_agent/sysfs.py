@@ -9,7 +9,7 @@ import fnmatch
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -24,6 +24,7 @@ PAGE = 4096
 SIMULATION_MARK = ".intel-agent-simulation"
 """A file with this name in the root says: a simulated node; device nodes may be stand-ins (regular files)."""
 
+_INT64 = 2**63
 _PIECES = re.compile(r"([^0-9]*)([0-9]*)")
 _MISSING = frozenset({errno.ENOENT, errno.ENOTDIR})
 
@@ -36,6 +37,8 @@ class Look:
     """
 
     at: str | None = None
+    abandoned_at: str | None = None
+    """Set by the one that waits when it waits no longer: the device where the look was stuck."""
     quarantined: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Devices that must not be touched, by path, and why."""
 
@@ -105,8 +108,24 @@ class Host:
             return _stand_in(path, _read(here))
         raise SysfsError(path, "is not a character device")
 
+    def target(self, path: str) -> str | None:
+        """Return where the link `path` (`/dev/...`) leads in one step, as the host names it; `None` without a link.
+
+        An absolute link starts at the host's root, wherever that is mounted here.
+
+        Raises:
+            SysfsError: something else than a link has that name.
+        """
+        try:
+            target = os.readlink(self.root + path)
+        except OSError as error:
+            if error.errno in _MISSING:
+                return None
+            raise SysfsError(path, "is not a link" if error.errno == errno.EINVAL else _words(error)) from error
+        return os.path.normpath(f"{os.path.dirname(path)}/{target}" if not target.startswith("/") else target)
+
     @contextmanager
-    def reading(self, device: "Dir") -> Iterator[None]:
+    def reading(self, device: "Dir") -> Generator[None]:
         """Say which device is being read until the block ends.
 
         Raises:
@@ -115,6 +134,8 @@ class Host:
         path = self.kernel_path(device)
         if (why := self.look.quarantined.get(path)) is not None:
             raise SysfsError(path, why)
+        if self.look.abandoned_at is not None:
+            raise SysfsError(path, "nobody waits for this look any more")
         self.look.at = path
         try:
             yield
@@ -197,7 +218,9 @@ class Dir:
             return None
         if not text.removeprefix("-").isdecimal() or not text.isascii():
             raise SysfsError(f"{self.path}/{name}", f"{text[:40]!r} is not a decimal number")
-        return int(text)
+        if not -_INT64 <= (number := int(text)) < _INT64:
+            raise SysfsError(f"{self.path}/{name}", f"{text[:40]!r} is more than 64 bits")
+        return number
 
     def link_name(self, name: str) -> str | None:
         """Return the last component of where the link `name` points to, or `None` when there is no such link.
@@ -222,9 +245,12 @@ class Dir:
         """
         path = f"{self.path}/{name}"
         try:
-            return Dir(os.path.realpath(path, strict=True))
+            real = os.path.realpath(path, strict=True)
         except OSError as error:
             raise SysfsError(path, _words(error)) from error
+        if not (real.isascii() and real.isprintable()):
+            raise SysfsError(path, f"leads to {real!r}, no name that the kernel gives")
+        return Dir(real)
 
     def children(self, pattern: str = "*") -> list["Dir"]:
         """Return what is in the directory and matches `pattern`, in natural order; nothing when it is not there.
