@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 
 from intel_agent.simulation.machines import DEDICATED, SHARED, Gpu, Idxd, Queue, at, sgx
-from intel_agent.simulation.entries import NODES, parse
+from intel_agent.simulation.tree import NODES, parse
 
 HEAD = "# Written by `python -m intel_agent.simulation.fleet`; see docs/simulation.md.\n"
 

@@ -1,245 +1,235 @@
-"""Trees on disk: a directory that looks to the agent like a machine's /sys and /dev, and devices that come and go.
+r"""Machines as text: the part of /sys and /dev that says which devices a node has.
 
-Everything appears and disappears in the kernel's order, so whoever looks in between sees what a real node shows:
-a new device has its directory before its node and udev's links come last; an unplugged one loses its node first,
-its directory at one stroke, and udev's links at the end.
-Source: device_add and device_del in drivers/base/core.c of the kernel.
+One entry a line; empty lines and lines that start with `#` say nothing:
+
+    /sys/devices/pci0000:3a/vendor = 0x8086      a file; the kernel's newline at the end goes without saying
+    /sys/class/drm/card0 -> ../../devices/...    a link, relative as in a real /sys
+    /dev/dri/card0 c 226:0                       a character device
+    /sys/kernel/debug/                           a directory with nothing in it
+
+In a file's text `\n`, `\t`, `\\` and `\xNN` mean what they mean in Python, and `\c` at the end says: no newline here.
+Directories above an entry go without saying. `intel_agent.simulation.disk` makes real files of a tree.
 """
 
-import os
 import re
-import shutil
-import stat
-import tempfile
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import TypeAlias
 
-from intel_agent.simulation.entries import (
-    CharacterDevice,
-    Directory,
-    Entry,
-    File,
-    Link,
-    Tree,
-    TreeError,
-    ancestors,
-    destination,
-    names,
-    node,
-    parse,
-    tree,
-)
-from intel_agent.sysfs import SIMULATION_MARK, DeviceNumber
+from intel_agent.errors import AgentError
+from intel_agent.sysfs import DeviceNumber
 
-__all__ = (
-    "Tree",
-    "TreeError",
-    "add",
-    "change",
-    "materialise",
-    "names",
-    "node",
-    "parse",
-    "read",
-    "remove",
-)
-
-MARK_TEXT = "A simulated node of intel-agent: device nodes may be regular files that hold `c MAJOR:MINOR`.\n"
-NODE_MODE = 0o666
-"""Permissions of device nodes: as for a real GPU's render node, everybody may open them."""
-
-_STAND_IN = re.compile(rb"c ([0-9]+):([0-9]+)\n")
+_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.|$)")
+_ESCAPED = {"n": "\n", "t": "\t", "\\": "\\"}
+_PATH = re.compile(r"(/[^/\s]+)+")
+_NUMBERS = re.compile(r"([0-9]{1,8}):([0-9]{1,8})")
 
 
-def materialise(machine: str | Tree, root: Path) -> None:
-    """Make the machine below `root`, which is created when it is not there, and mark it as simulated.
-
-    Character devices are real ones where the process may make them, otherwise stand-ins that `sysfs.Host` knows.
-
-    Raises:
-        TreeError: the text is not understood, or something of the machine is there already.
-    """
-    parsed = parse(machine) if isinstance(machine, str) else machine
-    for name in ("sys", "dev"):
-        (root / name).mkdir(parents=True, exist_ok=True)
-    (root / SIMULATION_MARK).write_text(MARK_TEXT, encoding="utf-8")
-    add(root, parsed)
+class TreeError(AgentError):
+    """A tree that cannot be: its text is not understood, or it contradicts itself or what is on disk."""
 
 
-def add(root: Path, part: Tree) -> None:
-    """Make the entries of `part` below `root`, as when devices are plugged in.
+@dataclass(frozen=True, slots=True)
+class File:
+    """A regular file with exactly this content."""
 
-    Raises:
-        TreeError: one of them is there already; then nothing was made.
-    """
-    for path, entry in part.entries.items():
-        here = _below(root, path)
-        if os.path.lexists(here) and not (isinstance(entry, Directory) and here.is_dir()):
-            raise TreeError(f"{path}: is there already")
-    for path, entry in sorted(part.entries.items(), key=lambda item: _rank(*item)):
-        _make(root, path, entry)
+    content: bytes
+
+    def __str__(self) -> str:
+        text = self.content.decode("utf-8", "surrogateescape")
+        line, newline, rest = text.rpartition("\n")
+        return f"= {_escaped(line)}" if newline and not rest else f"= {_escaped(text)}\\c"
 
 
-def remove(root: Path, *paths: str) -> Tree:
-    """Remove what is at `paths` (`/sys/devices/...`), as an unplug does, and return it, so that it can be added again.
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A symbolic link."""
 
-    With a device go its virtual functions, every link into it, and its nodes in /dev with the links to them.
+    target: str
+
+    def __str__(self) -> str:
+        return f"-> {self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class CharacterDevice:
+    """A device node."""
+
+    number: DeviceNumber
+
+    def __str__(self) -> str:
+        return f"c {self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A directory that nothing else would bring about."""
+
+    def __str__(self) -> str:
+        return "/"
+
+
+Entry: TypeAlias = File | Link | CharacterDevice | Directory
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Entries by absolute path. Two trees are equal when they have the same entries; `str` gives the text.
 
     Raises:
-        TreeError: there is nothing at one of the paths.
+        TreeError: a path is odd, an entry lies below something that is not a directory, or a link leaves the tree.
     """
-    for path in paths:
-        if not os.path.lexists(_below(root, path)):
-            raise TreeError(f"{path}: there is nothing")
-    tops = frozenset(paths).union(*(_virtual_functions(root, path) for path in paths))
-    part = _part(dict(_survey(root, tops)), tops)
-    outside = {path: entry for path, entry in part.entries.items() if not _is_in(tops, path)}
-    for path, entry in sorted(outside.items(), key=lambda item: -_rank(*item)):
-        if not _is_of_udev(path, entry):
-            _below(root, path).unlink(missing_ok=True)
-    for top in tops:
-        _remove_at_once(root, _below(root, top))
-    for path, entry in outside.items():
-        if _is_of_udev(path, entry):
-            _below(root, path).unlink(missing_ok=True)
-    return part
+
+    entries: Mapping[str, Entry]
+
+    def __post_init__(self) -> None:
+        for path, entry in self.entries.items():
+            if not _PATH.fullmatch(path) or any(part in {".", ".."} for part in path.split("/")):
+                raise TreeError(f"{path}: a path must be absolute, without white space, empty parts, `.` and `..`")
+            for above in ancestors(path):
+                if not isinstance(self.entries.get(above, Directory()), Directory):
+                    raise TreeError(f"{path}: lies below {above}, which is not a directory")
+            if isinstance(entry, Link) and destination(path, entry.target) is None:
+                raise TreeError(f"{path}: a link must be relative and stay in the tree, not {entry.target!r}")
+
+    def __str__(self) -> str:
+        return "".join(f"{line}\n" for line in self.lines())
+
+    def lines(self) -> Iterator[str]:
+        for path, entry in self.entries.items():
+            yield f"{path}/" if isinstance(entry, Directory) else f"{path} {entry}"
+
+    def __add__(self, other: "Tree") -> "Tree":
+        """Return the tree with the entries of both.
+
+        Raises:
+            TreeError: both have an entry of that path.
+        """
+        for path in other.entries:
+            if path in self.entries:
+                raise TreeError(f"{path}: is there twice")
+        return tree({**self.entries, **other.entries})
 
 
-def change(root: Path, path: str, text: str) -> None:
-    """Give the file at `path` another text (the newline goes without saying), at one stroke.
+def tree(entries: Mapping[str, Entry]) -> Tree:
+    """Return the tree of these entries, whatever becomes of the mapping."""
+    return Tree(MappingProxyType(dict(entries)))
+
+
+def parse(text: str) -> Tree:
+    """Return the tree that `text` describes, in the order of its lines.
 
     Raises:
-        TreeError: there is no such file.
+        TreeError: a line is not understood, or a path is there twice; with the line's number and text.
     """
-    here = _below(root, path)
-    if not here.is_file():
-        raise TreeError(f"{path}: there is no such file")
-    _write(root, here, f"{text}\n".encode())
+    entries: dict[str, Entry] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        try:
+            path, entry = _entry(line.strip())
+        except TreeError as error:
+            raise TreeError(f"line {number}: {line.strip()!r}: {error}") from error
+        if path in entries:
+            raise TreeError(f"line {number}: {line.strip()!r}: {path} is there twice")
+        entries[path] = entry
+    return tree(entries)
 
 
-def read(root: Path) -> Tree:
-    """Return what is below /sys and /dev of `root`: files, links, character devices and empty directories."""
-    return tree(dict(_survey(root, frozenset({"/sys", "/dev"}))))
+def node(name: str) -> str:
+    """Return the text of the packaged machine `name`.
+
+    Raises:
+        TreeError: there is no such machine; the message lists those that there are.
+    """
+    if name not in names():
+        raise TreeError(f"no machine is called {name!r}; there are {', '.join(names())}")
+    return (NODES / f"{name}.tree").read_text(encoding="utf-8")
 
 
-def _below(root: Path, path: str) -> Path:
-    return root / path.removeprefix("/")
+def names() -> tuple[str, ...]:
+    """Return the names of the packaged machines, sorted."""
+    return tuple(sorted(path.stem for path in NODES.glob("*.tree")))
 
 
-def _rank(path: str, entry: Entry) -> int:
-    """Return the place of an entry in the order in which the kernel, and udev after it, make them."""
-    if isinstance(entry, CharacterDevice):
-        return 3
-    if isinstance(entry, Link):
-        return 4 if _is_of_udev(path, entry) else 2 if path.startswith("/sys/dev/") else 1
-    return 0
+NODES = Path(__file__).parent / "nodes"
+"""Where the packaged machines are."""
 
 
-def _is_of_udev(path: str, entry: Entry) -> bool:
-    return isinstance(entry, Link) and path.startswith("/dev/")
+def ancestors(path: str) -> Iterable[str]:
+    """Return the directories above an absolute path, nearest first, without the root."""
+    return (str(above) for above in PurePosixPath(path).parents if above.name)
 
 
-def _is_in(tops: frozenset[str], path: str) -> bool:
-    return not tops.isdisjoint((path, *ancestors(path)))
+def destination(path: str, target: str) -> str | None:
+    """Return the path that a link at `path` names, or `None` when it leaves the tree.
 
-
-def _make(root: Path, path: str, entry: Entry) -> None:
-    here = _below(root, path)
-    here.parent.mkdir(parents=True, exist_ok=True)
-    match entry:
-        case Directory():
-            here.mkdir(exist_ok=True)
-        case File(content):
-            _write(root, here, content)
-        case Link(target):
-            here.symlink_to(target)
-        case CharacterDevice(number):
-            _make_node(root, here, number)
-
-
-def _make_node(root: Path, here: Path, number: DeviceNumber) -> None:
-    try:
-        os.mknod(here, stat.S_IFCHR | NODE_MODE, os.makedev(number.major, number.minor))
-    except PermissionError:
-        _write(root, here, f"c {number}\n".encode())
-    here.chmod(NODE_MODE)
-
-
-def _write(root: Path, here: Path, content: bytes) -> None:
-    """Write the file so that nobody ever sees a part of it: the kernel never shows one either."""
-    descriptor, name = tempfile.mkstemp(prefix=f"{SIMULATION_MARK}.", dir=root)
-    with open(descriptor, "wb") as file:
-        file.write(content)
-    os.chmod(name, 0o644)
-    os.rename(name, here)
-
-
-def _remove_at_once(root: Path, here: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix=f"{SIMULATION_MARK}.", dir=root) as aside:
-        there = Path(aside, here.name)
-        here.rename(there)
-        if there.is_dir() and not there.is_symlink():
-            shutil.rmtree(there)
-
-
-def _virtual_functions(root: Path, path: str) -> Iterator[str]:
-    for link in _below(root, path).glob("virtfn*"):
-        function = destination(f"{path}/{link.name}", os.readlink(link))
-        if function is not None and _below(root, function).is_dir():
-            yield function
-
-
-def _part(present: dict[str, Entry], tops: frozenset[str]) -> Tree:
-    """Return what goes together with `tops`: everything in them, nodes of theirs, and links to all that."""
-    part = {path: entry for path, entry in present.items() if _is_in(tops, path)}
-    numbers = set(_numbers(part))
-    part |= {path: entry for path, entry in present.items() if _is_node_of(numbers, path, entry)}
-    links = {path: entry for path, entry in present.items() if _leads_into(part, tops, path, entry)}
-    return tree(part | links)
-
-
-def _is_node_of(numbers: set[str], path: str, entry: Entry) -> bool:
-    return path.startswith("/dev/") and isinstance(entry, CharacterDevice) and str(entry.number) in numbers
-
-
-def _leads_into(part: dict[str, Entry], tops: frozenset[str], path: str, entry: Entry) -> bool:
-    if not isinstance(entry, Link) or (to := destination(path, entry.target)) is None:
-        return False
-    return to in part or _is_in(tops, to)
-
-
-def _numbers(part: dict[str, Entry]) -> Iterable[str]:
-    for path, entry in part.items():
-        if isinstance(entry, File) and path.endswith("/dev"):
-            yield entry.content.decode("ascii", "replace").strip()
-        elif isinstance(entry, CharacterDevice):
-            yield str(entry.number)
-
-
-def _survey(root: Path, contents_of: frozenset[str]) -> Iterator[tuple[str, Entry]]:
-    """Yield every entry below /sys and /dev by path; files outside of `contents_of` seem empty, which saves time."""
-    for top in ("sys", "dev"):
-        for directory, names, files in os.walk(root / top):
-            path = "/" + os.path.relpath(directory, root)
-            names.sort()
-            if not names and not files and path != f"/{top}":
-                yield path, Directory()
-            for name in sorted((*names, *files)):
-                here = f"{path}/{name}"
-                if (entry := _read_entry(root, here, contents=_is_in(contents_of, here))) is not None:
-                    yield here, entry
-
-
-def _read_entry(root: Path, path: str, *, contents: bool) -> Entry | None:
-    """Return the entry, or `None` for a directory and for what no tree can say (a pipe)."""
-    here = _below(root, path)
-    status = here.lstat()
-    if stat.S_ISLNK(status.st_mode):
-        return Link(os.readlink(here))
-    if stat.S_ISCHR(status.st_mode):
-        return CharacterDevice(DeviceNumber(os.major(status.st_rdev), os.minor(status.st_rdev)))
-    if not stat.S_ISREG(status.st_mode):
+    Only the text counts, as in /sys, where no link leads over another one.
+    """
+    if target.startswith("/"):
         return None
-    if path.startswith("/dev/") and (number := _STAND_IN.fullmatch(here.read_bytes())) is not None:
-        return CharacterDevice(DeviceNumber(int(number[1]), int(number[2])))
-    return File(here.read_bytes() if contents else b"")
+    parts = list(PurePosixPath(path).parent.parts[1:])
+    for part in PurePosixPath(target).parts:
+        if part != "..":
+            parts.append(part)
+        elif parts:
+            parts.pop()
+        else:
+            return None
+    return "/" + "/".join(parts)
+
+
+def _entry(line: str) -> tuple[str, Entry]:
+    path, _, rest = line.partition(" ")
+    mark, _, value = rest.strip().partition(" ")
+    match mark:
+        case "" if path.endswith("/"):
+            return path.removesuffix("/"), Directory()
+        case "=":
+            return path, File(_content(value.strip()))
+        case "->" if value.strip() and len(value.split()) == 1:
+            return path, Link(value.strip())
+        case "c" if numbers := _NUMBERS.fullmatch(value.strip()):
+            return path, CharacterDevice(DeviceNumber(int(numbers[1]), int(numbers[2])))
+        case _:
+            raise TreeError("is neither `/path = text`, `/path -> target`, `/path c MAJOR:MINOR` nor `/path/`")
+
+
+def _content(text: str) -> bytes:
+    newline = "\n"
+    if (match := re.search(r"(?<!\\)(?:\\\\)*(\\c)$", text)) is not None:
+        text, newline = text[: match.start(1)], ""
+    return _ESCAPE.sub(_unescaped, text + newline).encode("utf-8", "surrogateescape")
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    code = match[1]
+    if len(code) > 1:
+        return bytes([int(code[1:], 16)]).decode("utf-8", "surrogateescape")
+    if code not in _ESCAPED:
+        raise TreeError(rf"unknown escape {match[0]!r}; there are \n, \t, \\, \xNN, and \c at the end")
+    return _ESCAPED[code]
+
+
+def _escaped(text: str) -> str:
+    letters = [_escaped_letter(letter) for letter in text]
+    for edge in (0, -1):
+        if letters and letters[edge] == " ":
+            letters[edge] = r"\x20"
+    return "".join(letters)
+
+
+def _escaped_letter(letter: str) -> str:
+    match letter:
+        case "\\":
+            return r"\\"
+        case "\n":
+            return r"\n"
+        case "\t":
+            return r"\t"
+        case _ if letter.isprintable():
+            return letter
+        case _:
+            return "".join(f"\\x{byte:02x}" for byte in letter.encode("utf-8", "surrogateescape"))
