@@ -144,6 +144,11 @@ class Device:
         return Health.UNHEALTHY if self.faults else Health.HEALTHY
 
     @property
+    def exclusive(self) -> bool:
+        """Whether one container at a time can have the device."""
+        return self.shares in {None, 1}
+
+    @property
     def ids(self) -> tuple[str, ...]:
         """Every id under which kubelet can hand the device out."""
         if self.shares is None:

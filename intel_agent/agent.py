@@ -1,0 +1,150 @@
+"""The whole wiring: one task group that reads from top to bottom."""
+
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import structlog
+from anyio import to_thread
+
+from intel_agent import log as logs
+from intel_agent.config import Config, load
+from intel_agent.errors import ConfigError
+from intel_agent.inventory import Inventory
+from intel_agent.latest import Latest
+from intel_agent.model import Event
+from intel_agent.publish.kubelet import Kubelet
+from intel_agent.publish.publisher import Publisher
+from intel_agent.sources import files, kernel
+from intel_agent.sources.scan import Scanner
+from intel_agent.sysfs import Host
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the command line says, and no file."""
+
+    config_file: Path | None = None
+    root: str = "/"
+    host_root: str = "/"
+
+
+async def run(settings: Settings) -> None:
+    """Serve the node until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+        DirectoryGoneError: the device-plugins directory is gone for good.
+    """
+    agent = Agent(settings, await to_thread.run_sync(read, settings.config_file))
+    await agent.run()
+
+
+def read(path: Path | None) -> Config:
+    return load(path).config
+
+
+class Agent:
+    """Sources, state and publishers of one node."""
+
+    def __init__(self, settings: Settings, config: Config) -> None:
+        self._settings = settings
+        self.config = Latest(config)
+        self.inventory = Latest(Inventory())
+        self._reload = anyio.Event()
+        self._refused: list[str] = []
+        host = Host(settings.root, settings.host_root)
+        self.kubelet = Kubelet(config.kubelet.device_plugin_directory)
+        self.scanner = Scanner(self.config, host, self.inventory)
+        self.publisher = Publisher(self.config, self.inventory, host, self.kubelet)
+
+    async def run(self) -> None:
+        """Run until a signal says stop; then end streams, unlink sockets and return."""
+        _configure_log(self.config.value)
+        log.info("agent.started", kinds=[each.name for each in self.config.value.devices.backends])
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._obey_signals, group.cancel_scope)
+            group.start_soon(self._follow_config)
+            group.start_soon(self._follow_kernel)
+            group.start_soon(files.follow, self._directories, self._files_changed)
+            group.start_soon(self.scanner.run)
+            group.start_soon(self.kubelet.watch)
+            group.start_soon(self.publisher.run)
+        log.info("agent.stopped")
+
+    async def _obey_signals(self, scope: anyio.CancelScope) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    self._reload.set()
+                    continue
+                log.info("agent.stopping", signal=number.name)
+                scope.cancel()
+                return
+
+    async def _follow_kernel(self) -> None:
+        """Follow the kernel's events; without them the tick still finds everything, later."""
+        try:
+            await kernel.follow(self._happened, self._missed)
+        except OSError as error:
+            log.error("events.unavailable", problem=str(error))
+
+    def _happened(self, event: Event) -> None:
+        kinds = [each.name for each in self.config.value.devices.backends if event.subsystem in each.subsystems]
+        if kinds:
+            self.scanner.hint(kinds)
+
+    def _missed(self, *, overrun: bool) -> None:
+        if overrun:
+            log.warning("events.overrun")
+        self.scanner.hint()
+
+    def _directories(self) -> dict[str, str | None]:
+        """Return the directories to watch, and of which kind each one tells (`None`: of none)."""
+        root = self._settings.root.rstrip("/")
+        kinds: dict[str, str | None] = {
+            root + directory: backend.name
+            for backend in self.config.value.devices.backends
+            for directory in backend.directories
+        }
+        if self._settings.config_file is not None:
+            kinds[str(self._settings.config_file.absolute().parent)] = None
+        return kinds | {self.kubelet.directory: None}
+
+    def _files_changed(self, directories: frozenset[str]) -> None:
+        kinds = self._directories()
+        self.kubelet.look()
+        self._reload.set()
+        if hinted := {kind for each in directories if (kind := kinds.get(each)) is not None}:
+            self.scanner.hint(hinted)
+
+    async def _follow_config(self) -> None:
+        while True:
+            await self._reload.wait()
+            self._reload = anyio.Event()
+            await self.reload()
+
+    async def reload(self) -> None:
+        """Read the file again; a valid change takes effect, an invalid one is refused and the last good one stays."""
+        before = self.config.value
+        try:
+            config = await to_thread.run_sync(read, self._settings.config_file)
+        except ConfigError as error:
+            if error.problems != self._refused:
+                log.error("config.refused", problems=error.problems)
+            self._refused = error.problems
+            return
+        self._refused = []
+        if config == before:
+            return
+        _configure_log(config)
+        self.config.set(config)
+        log.info("config.reloaded", restart_needed=config.kubelet != before.kubelet)
+        self.scanner.hint()
+
+
+def _configure_log(config: Config) -> None:
+    logs.configure(config.log.level, config.log.format)

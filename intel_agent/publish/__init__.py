@@ -1,0 +1,1 @@
+"""Who is told of the inventory: kubelet, and runtimes through CDI files."""

@@ -1,0 +1,211 @@
+"""The device plugin of one resource: what kubelet can ask, answered from the latest listing.
+
+Source: the device plugin API v1beta1 (protos/deviceplugin.proto).
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import anyio
+import anyio.to_thread
+import structlog
+
+from intel_agent._proto import v1beta1
+from intel_agent.allocation import PolicyName, preferred
+from intel_agent.backends import Backend
+from intel_agent.errors import AllocationError, EditsError, SysfsError
+from intel_agent.latest import Latest
+from intel_agent.model import ContainerEdits, Device
+from intel_agent.publish import cdi, wire
+from intel_agent.publish.holdings import Key
+from intel_agent.publish.roster import Listing
+from intel_agent.publish.server import Service, answering
+from intel_agent.sysfs import Host, natural
+
+log = structlog.get_logger()
+
+ALLOCATE_DEADLINE = 1.0
+"""How long the nodes of an allocation may take to be examined, in seconds: kubelet's main loop waits for us."""
+
+
+@dataclass(slots=True)
+class Grants:
+    """What was handed out, and what is being handed out: the only state that Allocate writes."""
+
+    ever: set[Key]
+    open: dict[str, int]
+    """Allocate calls under way, by resource."""
+
+    @property
+    def busy(self) -> frozenset[str]:
+        return frozenset(resource for resource, calls in self.open.items() if calls)
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What answers need beside the listing: the node, and the backends as they are configured now."""
+
+    host: Host
+    backends: Callable[[], Mapping[str, Backend]]
+
+
+class DevicePlugin(Service):
+    """Answers for one resource. Streams belong to a server's life: `end_streams` ends those that are open."""
+
+    def __init__(self, listing: Latest[Listing], knowledge: Knowledge, grants: Grants) -> None:
+        self._listing = listing
+        self._knowledge = knowledge
+        self._grants = grants
+        self._life = 0
+        self.streams: Latest[int] = Latest(0)
+        """How many ListAndWatch streams are open; its revision counts beginnings and ends."""
+        self.sent = b""
+        """The last list that a stream took."""
+
+    @property
+    def resource(self) -> str:
+        return self._listing.value.resource
+
+    @property
+    def options(self) -> v1beta1.DevicePluginOptions:
+        return v1beta1.DevicePluginOptions(get_preferred_allocation_available=self._policy is not None)
+
+    @property
+    def _backend(self) -> Backend | None:
+        """The backend behind the resource; `None` once its section is disabled."""
+        return self._knowledge.backends().get(self._listing.value.backend)
+
+    @property
+    def _policy(self) -> PolicyName | None:
+        backend = self._backend
+        return None if backend is None else backend.policy(self.resource)
+
+    def end_streams(self) -> None:
+        """Make every open stream return: kubelet sees a clean end."""
+        self._life += 1
+        self._listing.set(self._listing.value)
+
+    @answering
+    async def get_device_plugin_options(self, message: v1beta1.Empty) -> v1beta1.DevicePluginOptions:
+        return self.options
+
+    async def list_and_watch(self, message: v1beta1.Empty) -> AsyncIterator[v1beta1.ListAndWatchResponse]:
+        life = self._life
+        revision = -1
+        sent: bytes | None = None
+        self.streams.set(self.streams.value + 1)
+        try:
+            while True:
+                listing, revision = await self._listing.newer(revision)
+                if life != self._life:
+                    return
+                if listing.message != sent:
+                    sent = listing.message
+                    yield wire.Encoded(sent)
+                    self.sent = sent
+        finally:
+            self.streams.set(self.streams.value - 1)
+
+    @answering
+    async def get_preferred_allocation(
+        self, message: v1beta1.PreferredAllocationRequest
+    ) -> v1beta1.PreferredAllocationResponse:
+        policy = self._policy
+        return v1beta1.PreferredAllocationResponse(
+            container_responses=[
+                v1beta1.ContainerPreferredAllocationResponse(
+                    device_i_ds=[]
+                    if policy is None
+                    else preferred(
+                        policy, each.available_deviceIDs, each.must_include_deviceIDs, each.allocation_size
+                    )
+                )
+                for each in message.container_requests
+            ]
+        )
+
+    @answering
+    async def allocate(self, message: v1beta1.AllocateRequest) -> v1beta1.AllocateResponse:
+        resource = self.resource
+        self._grants.open[resource] = self._grants.open.get(resource, 0) + 1
+        try:
+            with anyio.fail_after(ALLOCATE_DEADLINE):
+                answers = [await self._allocated(each.devices_ids) for each in message.container_requests]
+        except (AllocationError, EditsError, SysfsError, TimeoutError) as error:
+            log.warning("allocation.refused", resource=resource, problem=str(error) or "a device node does not answer")
+            raise
+        finally:
+            self._grants.open[resource] -= 1
+        return v1beta1.AllocateResponse(container_responses=answers)
+
+    @answering
+    async def pre_start_container(
+        self, message: v1beta1.PreStartContainerRequest
+    ) -> v1beta1.PreStartContainerResponse:
+        return v1beta1.PreStartContainerResponse()
+
+    async def _allocated(self, ids: Sequence[str]) -> v1beta1.ContainerAllocateResponse:
+        """Return what one container gets.
+
+        Raises:
+            AllocationError: it cannot have these ids, and why.
+            EditsError: it cannot have them together.
+        """
+        backend = self._backend
+        if backend is None:
+            raise AllocationError(f"{self.resource} is not enabled any more in intel-agent's configuration")
+        devices = granted(self._listing.value, ids)
+        edits = backend.allocate(devices)
+        await anyio.to_thread.run_sync(_check_nodes, self._knowledge.host, edits, abandon_on_cancel=True)
+        self._grants.ever.update((self.resource, each) for each in ids)
+        log.info("allocation.granted", resource=self.resource, ids=sorted(ids))
+        return answered(backend, devices, edits)
+
+
+def granted(listing: Listing, ids: Iterable[str]) -> tuple[Device, ...]:
+    """Return the devices behind `ids`, each once, in natural order.
+
+    Raises:
+        AllocationError: one of them is unknown or unhealthy.
+    """
+    wanted = list(ids)
+    lines = listing.lines_of(wanted)
+    for each in wanted:
+        if each not in lines:
+            raise AllocationError(f"{listing.resource} has no device {each}")
+        if faults := sorted(lines[each].faults):
+            reasons = "; ".join(f"{fault.reason}: {fault.detail}" for fault in faults)
+            raise AllocationError(f"device {each} of {listing.resource} is unhealthy: {reasons}")
+    devices = {line.device.id: line.device for line in lines.values()}
+    return tuple(devices[each] for each in sorted(devices, key=natural))
+
+
+def answered(
+    backend: Backend, devices: Iterable[Device], edits: ContainerEdits
+) -> v1beta1.ContainerAllocateResponse:
+    """Return the edits as kubelet takes them: device nodes and mounts, CDI names, or both."""
+    answer = v1beta1.ContainerAllocateResponse(envs=dict(edits.env), annotations=dict(edits.annotations))
+    if backend.cdi != "names":
+        answer.devices = [
+            v1beta1.DeviceSpec(container_path=node.path, host_path=node.host_path, permissions=node.permissions)
+            for node in edits.device_nodes
+        ]
+        answer.mounts = [
+            v1beta1.Mount(container_path=mount.container_path, host_path=mount.host_path, read_only=mount.read_only)
+            for mount in edits.mounts
+        ]
+    if backend.cdi != "none":
+        answer.cdi_devices = [v1beta1.CdiDevice(name=cdi.name(backend.name, device)) for device in devices]
+    return answer
+
+
+def _check_nodes(host: Host, edits: ContainerEdits) -> None:
+    """Look once more whether every node is there: kubelet would start the container without asking.
+
+    Raises:
+        AllocationError: one is not.
+        SysfsError: one is something else.
+    """
+    for node in edits.device_nodes:
+        if host.number(node.path) is None:
+            raise AllocationError(f"{node.host_path} is not there")

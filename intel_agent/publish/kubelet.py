@@ -1,0 +1,186 @@
+"""Kubelet as a plugin sees it: which one is there, and whether it takes us.
+
+A kubelet's incarnation is its socket file: inode and change time together, as the number alone is reused at once.
+inotify, the end of a stream and a timer only make us look; while somebody misses kubelet we look 10 to 20 times a second.
+"""
+
+import errno
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import anyio
+import anyio.to_thread
+import structlog
+from grpclib.client import Channel
+from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
+
+from intel_agent._proto import v1beta1
+from intel_agent.errors import DirectoryGoneError, KubeletError
+from intel_agent.latest import Latest
+
+log = structlog.get_logger()
+
+VERSION = "v1beta1"
+REGISTER_DEADLINE = 20.0
+"""How long kubelet may take to answer Register, in seconds; it gives itself 10 to reach us."""
+IDENTIFY_DEADLINE = 1.0
+"""How long whoever serves a socket file may take to prove it, in seconds."""
+FAST, SLOW, CALM = 0.05, 0.1, 30.0
+"""Seconds between looks: while kubelet is missed, after it was missed for long, and while all is well."""
+PATIENCE = 200
+"""Fast looks before slow ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incarnation:
+    """One life of kubelet's socket file."""
+
+    inode: int
+    changed: int
+    """Change time in nanoseconds."""
+
+
+class Kubelet:
+    """The kubelet behind a device-plugins directory. `incarnation` is `None` while there is no socket file."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.socket = f"{directory}/kubelet.sock"
+        self.incarnation: Latest[Incarnation | None] = Latest(None)
+        self._missed_by = 0
+        self._look = anyio.Event()
+
+    def look(self) -> None:
+        """Look at the socket file soon: something hints at change."""
+        self._look.set()
+
+    @contextmanager
+    def missing(self) -> Iterator[None]:
+        """Look often until the block ends."""
+        self._missed_by += 1
+        self.look()
+        try:
+            yield
+        finally:
+            self._missed_by -= 1
+
+    async def watch(self) -> None:
+        """Keep `incarnation` true, for ever.
+
+        Raises:
+            DirectoryGoneError: the directory was removed under our mount and can never come back.
+        """
+        looks = 0
+        while True:
+            found = await anyio.to_thread.run_sync(_incarnation, self.directory, self.socket)
+            if found != self.incarnation.value:
+                log.info("kubelet.found" if found else "kubelet.lost", socket=self.socket)
+                self.incarnation.set(found)
+                looks = 0
+            looks = looks + 1 if self._missed_by else 0
+            if self._missed_by:
+                await anyio.sleep(FAST if looks < PATIENCE else SLOW)
+            else:
+                with anyio.move_on_after(CALM):
+                    await self._look.wait()
+            self._look = anyio.Event()
+
+    async def present(self) -> Incarnation:
+        """Wait for a socket file and return its incarnation."""
+        while (found := self.incarnation.value) is None:
+            await self.incarnation.newer(self.incarnation.revision)
+        return found
+
+    async def other_than(self, known: Incarnation) -> None:
+        """Wait until another kubelet is there."""
+        while self.incarnation.value in {None, known}:
+            await self.incarnation.newer(self.incarnation.revision)
+
+    async def register(self, endpoint: str, resource: str, options: v1beta1.DevicePluginOptions) -> None:
+        """Register a resource that is served on the socket file `endpoint`.
+
+        Raises:
+            KubeletError: kubelet cannot be reached, does not answer in time, or refuses, in its own words.
+        """
+        request = v1beta1.RegisterRequest(
+            version=VERSION, endpoint=endpoint, resource_name=resource, options=options
+        )
+        channel = Channel(path=self.socket)
+        try:
+            await v1beta1.RegistrationStub(channel).register(request, timeout=REGISTER_DEADLINE)
+        except GRPCError as error:
+            raise KubeletError(error.message or error.status.name) from error
+        except TimeoutError as error:
+            raise KubeletError(f"no answer within {REGISTER_DEADLINE:.0f} s") from error
+        except (OSError, ProtocolError, StreamTerminatedError) as error:
+            raise KubeletError(_words(error)) from error
+        finally:
+            channel.close()
+
+
+def _words(error: Exception) -> str:
+    """Say what went wrong without what differs from try to try."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno).lower()
+    return str(error) or type(error).__name__
+
+
+def _incarnation(directory: str, path: str) -> Incarnation | None:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+            _check_directory(directory)
+        return None
+    return Incarnation(status.st_ino, status.st_ctime_ns)
+
+
+def _check_directory(directory: str) -> None:
+    """Refuse a directory that exists only as our mount: whoever makes it anew makes another one.
+
+    Raises:
+        DirectoryGoneError: it is such a one.
+    """
+    try:
+        gone = os.stat(directory).st_nlink == 0
+    except OSError:
+        return  # no mount: when it comes back it comes back under this path
+    if gone:
+        raise DirectoryGoneError(
+            f"{directory} was removed on the host and this mount of it is dead: the container needs a new one"
+        )
+
+
+async def served_by_another(path: str) -> bool:
+    """Return whether somebody answers as a device plugin on the socket file `path`: a connection alone proves nothing."""
+    if not await anyio.to_thread.run_sync(os.path.exists, path):
+        return False
+    channel = Channel(path=path)
+    try:
+        await v1beta1.DevicePluginStub(channel).get_device_plugin_options(v1beta1.Empty(), timeout=IDENTIFY_DEADLINE)
+    except (OSError, GRPCError, ProtocolError, StreamTerminatedError):
+        return False
+    finally:
+        channel.close()
+    return True
+
+
+class BackOff:
+    """Growing pauses with jitter, so that resources do not all knock at once."""
+
+    def __init__(self, first: float = 0.1, most: float = 5.0) -> None:
+        self._first = first
+        self._most = most
+        self._next = first
+
+    def reset(self) -> None:
+        self._next = self._first
+
+    def pause(self) -> float:
+        """Return the seconds to wait now; twice as many the next time."""
+        pause = self._next * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
+        self._next = min(self._next * 2, self._most)
+        return pause

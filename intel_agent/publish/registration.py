@@ -1,0 +1,131 @@
+"""The life of one resource at kubelet: serve, register, stay, and again."""
+
+import anyio
+import structlog
+
+from intel_agent.errors import KubeletError
+from intel_agent.publish.deviceplugin import DevicePlugin
+from intel_agent.publish.kubelet import BackOff, Incarnation, Kubelet, served_by_another
+from intel_agent.publish.lock import NodeLock
+from intel_agent.publish.server import SocketServer
+
+log = structlog.get_logger()
+
+LIST_DEADLINE = 10.0
+"""How long kubelet may take from its answer to Register until it asks for the list, in seconds."""
+STEADY = 10.0
+"""A stream that lived this long, in seconds, ended for a reason of its own: the next try comes at once."""
+STOP_DEADLINE = 0.8
+"""How long ending streams and calls may take, in seconds."""
+
+
+def socket_name(resource: str) -> str:
+    """Return the file name of a resource's socket: the Go plugins' name, so that the two never stand side by side."""
+    return resource.replace("/", "-") + ".sock"
+
+
+class Registration:
+    """Keeps one resource registered with whichever kubelet is there."""
+
+    def __init__(self, plugin: DevicePlugin, kubelet: Kubelet, lock: NodeLock) -> None:
+        self._plugin = plugin
+        self._kubelet = kubelet
+        self._lock = lock
+        self._endpoint = socket_name(plugin.resource)
+        self._back_off = BackOff()
+        self._problem: str | None = None
+        self.registered: Incarnation | None = None
+        """The kubelet that took us and still listens."""
+
+    async def run(self) -> None:
+        """Serve and register, for ever; whatever fails is tried again."""
+        while True:
+            with self._kubelet.missing():
+                server = await self._serving()
+                try:
+                    incarnation = await self._registered(server)
+                except BaseException:
+                    await self._end(server)
+                    raise
+            try:
+                if incarnation is not None:
+                    await self._stay(incarnation)
+            finally:
+                self.registered = None
+                await self._end(server)
+            await self._pause(incarnation)
+
+    async def _serving(self) -> SocketServer:
+        """Return a server on our socket, as soon as there is a kubelet, the lock is ours and nobody else serves it."""
+        while True:
+            await self._kubelet.present()
+            await self._lock.hold()
+            server = SocketServer(self._plugin, f"{self._kubelet.directory}/{self._endpoint}")
+            try:
+                if await served_by_another(server.path):
+                    raise KubeletError(f"{server.path} is served by another device plugin: stop it first")
+                await server.listen()
+            except (KubeletError, OSError) as error:
+                self._refused(str(error))
+                await anyio.sleep(self._back_off.pause())
+            else:
+                return server
+
+    async def _registered(self, server: SocketServer) -> Incarnation | None:
+        """Register until kubelet takes us and asks for the list; `None` when its clean-up swept our socket away."""
+        while True:
+            incarnation = await self._kubelet.present()
+            if not await server.is_ours():
+                return None
+            before = self._plugin.streams.revision
+            try:
+                await self._kubelet.register(self._endpoint, self._plugin.resource, self._plugin.options)
+                with anyio.fail_after(LIST_DEADLINE):
+                    await self._plugin.streams.newer(before)
+            except KubeletError as error:
+                self._refused(str(error))
+            except TimeoutError:
+                self._refused(f"kubelet did not ask for the list within {LIST_DEADLINE:.0f} s")
+            else:
+                self._problem = None
+                self.registered = incarnation
+                log.info("resource.registered", resource=self._plugin.resource)
+                return incarnation
+            with anyio.move_on_after(self._back_off.pause()):
+                await self._kubelet.other_than(incarnation)
+
+    async def _stay(self, incarnation: Incarnation) -> None:
+        """Wait until the stream ends or another kubelet is there."""
+        since = anyio.current_time()
+        async with anyio.create_task_group() as group:
+
+            async def stream_ended() -> None:
+                while self._plugin.streams.value:
+                    await self._plugin.streams.newer(self._plugin.streams.revision)
+                group.cancel_scope.cancel()
+
+            group.start_soon(stream_ended)
+            await self._kubelet.other_than(incarnation)
+            group.cancel_scope.cancel()
+        log.info("resource.lost", resource=self._plugin.resource)
+        if anyio.current_time() - since >= STEADY:
+            self._back_off.reset()
+
+    async def _pause(self, lost: Incarnation | None) -> None:
+        """After a lost stream: wait for another kubelet, or a moment, as the same one may want us back."""
+        with self._kubelet.missing(), anyio.move_on_after(self._back_off.pause()):
+            if lost is not None:
+                await self._kubelet.other_than(lost)
+        if lost is not None and self._kubelet.incarnation.value not in {None, lost}:
+            self._back_off.reset()
+
+    def _refused(self, problem: str) -> None:
+        """Log what keeps us from being registered, once for each change."""
+        if problem != self._problem:
+            self._problem = problem
+            log.warning("resource.refused", resource=self._plugin.resource, problem=problem)
+
+    async def _end(self, server: SocketServer) -> None:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(STOP_DEADLINE):
+            self._plugin.end_streams()
+            await server.drain()

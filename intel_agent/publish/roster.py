@@ -1,0 +1,208 @@
+"""What kubelet is told: the inventory, seen through a memory of what kubelet was told before.
+
+Pure: `projected` decides, its callers act. Rules (each forced by what kubelet does with a list):
+
+* An id that vanishes is sent as Unhealthy at once and dropped only later: kubelet calls dropped devices Healthy, and
+  dies when an id is dropped while its Allocate runs. It is dropped when it lingered, no Allocate is open for the
+  resource and no pod may hold it.
+* A device that gets another name or becomes exclusive while a pod holds it is Unhealthy until the pod lets go:
+  nothing is handed out twice.
+* NUMA hints for all of a resource's devices or for none, decided over the healthy ones.
+* A resource that had devices once stays, with an empty list.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from intel_agent.allocation import device_of
+from intel_agent.inventory import Inventory
+from intel_agent.model import Device, Fault, Health, Reason
+from intel_agent.publish import wire
+from intel_agent.publish.holdings import Holdings, Key
+
+RECHECK = 10.0
+"""How often kubelet is asked who holds what while that decides something, in seconds."""
+
+
+class Line(NamedTuple):
+    """Ids of one device that kubelet hears the same about. `message` is what it hears, as bytes."""
+
+    device: Device
+    ids: tuple[str, ...]
+    faults: frozenset[Fault]
+    hints: bool
+    message: bytes
+    departed: float | None = None
+    """Since when the ids are not in the inventory any more, in seconds of a monotonic clock."""
+
+    @property
+    def health(self) -> Health:
+        return Health.UNHEALTHY if self.faults else Health.HEALTHY
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One resource as kubelet hears of it. `message` is the ListAndWatchResponse on the wire."""
+
+    resource: str
+    backend: str
+    lines: tuple[Line, ...] = ()
+    message: bytes = b""
+
+    def lines_of(self, ids: Iterable[str]) -> dict[str, Line]:
+        """Return the lines of those of `ids` that kubelet knows."""
+        wanted = set(ids)
+        return {each: line for line in self.lines for each in wanted.intersection(line.ids)}
+
+
+Pin = Mapping[Key, str | None]
+"""Who holds a device on other terms than today's; `None` when kubelet could not be asked who it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """All resources as kubelet hears of them, and the devices that are pinned, by sysfs path."""
+
+    listings: Mapping[str, Listing] = field(default_factory=dict[str, Listing])
+    pins: Mapping[str, Pin] = field(default_factory=dict[str, Pin])
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether time or a pod's end will change the lists without any change of the inventory."""
+        return bool(self.pins) or any(
+            line.departed is not None for listing in self.listings.values() for line in listing.lines
+        )
+
+
+def projected(
+    before: Roster, inventory: Inventory, holdings: Holdings, *, now: float, linger: float, busy: frozenset[str]
+) -> Roster:
+    """Return what kubelet should hear next.
+
+    `linger` is how long a vanished id stays, in seconds; `busy` names the resources with an Allocate under way.
+    """
+    pins = _pins(before, inventory, holdings)
+    backends = {device.resource: name for name, found in inventory.found.items() for device in found.devices}
+    resources = inventory.resources
+    listings: dict[str, Listing] = {}
+    for name in dict.fromkeys((*before.listings, *resources)):
+        old = before.listings.get(name) or Listing(name, backends[name])
+        over = None if name in busy else now - linger
+        departing = _departing(old, resources.get(name, ()), holdings, now, over)
+        listings[name] = _listing(old, _present(resources.get(name, ()), pins), departing)
+    return Roster(listings, pins)
+
+
+_Draft = tuple[Device, tuple[str, ...], frozenset[Fault], float | None]
+"""A line before it is known whether the resource gives NUMA hints."""
+
+
+def _listing(old: Listing, present: list[_Draft], departing: list[_Draft]) -> Listing:
+    """Put the lines together; those that did not change keep their bytes."""
+    healthy = [draft for draft in present if not draft[2]]
+    hints = all(draft[0].numa_nodes for draft in healthy or (*present, *departing))
+    known = {(id(line.device), line.ids): line for line in old.lines}
+    lines: list[Line] = []
+    for device, ids, faults, departed in (*present, *departing):
+        line = known.get((id(device), ids))
+        if line is None or line.hints != hints or line.faults != faults or line.departed != departed:
+            health = Health.UNHEALTHY if faults else Health.HEALTHY
+            message = wire.devices(ids, health, device.numa_nodes if hints else ())
+            line = Line(device, ids, faults, hints, message, departed)
+        lines.append(line)
+    return Listing(old.resource, old.backend, tuple(lines), b"".join([line.message for line in lines]))
+
+
+def _present(devices: Iterable[Device], pins: Mapping[str, Pin]) -> list[_Draft]:
+    """One line for each device; two when some of its ids are held on other terms."""
+    drafts: list[_Draft] = []
+    for device in devices:
+        pin = pins.get(device.sysfs_path) if pins else None
+        if pin is None:
+            drafts.append((device, device.ids, device.faults, None))
+            continue
+        own = tuple(each for each in device.ids if (device.resource, each) in pin)
+        free = tuple(each for each in device.ids if (device.resource, each) not in pin)
+        if own:
+            drafts.append((device, own, device.faults, None))
+        if free:
+            drafts.append((device, free, device.faults | {_held(pin)}, None))
+    return drafts
+
+
+def _held(pin: Pin) -> Fault:
+    who = ", ".join(sorted(f"{who or 'a pod'} (as {resource} {each})" for (resource, each), who in pin.items()))
+    return Fault(Reason.HELD, "pod-resources", f"held on other terms by {who}")
+
+
+def _departing(
+    old: Listing, devices: Iterable[Device], holdings: Holdings, now: float, over: float | None
+) -> list[_Draft]:
+    """Ids that kubelet knows and the inventory does not; not those that left before `over` and nobody holds."""
+    current = {each for device in devices for each in device.ids}
+    drafts: list[_Draft] = []
+    for line in old.lines:
+        left = [each for each in line.ids if each not in current]
+        since = now if line.departed is None else line.departed
+        if over is not None and since <= over:
+            left = [each for each in left if (old.resource, each) in holdings.held]
+        if left:
+            gone = Fault(Reason.GONE, "inventory", f"{line.device.id} is not there any more, or not under this id")
+            drafts.append((line.device, tuple(left), frozenset({gone}), since))
+    return drafts
+
+
+def _pins(before: Roster, inventory: Inventory, holdings: Holdings) -> dict[str, Pin]:
+    """Return which of today's devices pods hold on other terms, by sysfs path."""
+    holders = holdings.held
+    if not holders and not before.pins:
+        return {}
+    owners = _owners(before, holders)
+    pins: dict[str, Pin] = {}
+    for device in inventory.devices:
+        pin = {
+            key: holders.get(key, who)
+            for key, who in before.pins.get(device.sysfs_path, {}).items()
+            if _still(key, who, holdings)
+        }
+        for key, owner in owners.get(device.sysfs_path, ()):
+            if _other_terms(owner, device):
+                pin[key] = holders[key]
+        if device.exclusive:
+            pin |= {key: who for key, who in holders.items() if _former_share(key, device)}
+        if pin:
+            pins[device.sysfs_path] = pin
+    return pins
+
+
+def _owners(before: Roster, holders: Iterable[Key]) -> dict[str, list[tuple[Key, Device]]]:
+    """Return, by sysfs path, the held ids that kubelet was told of and the device behind each, as it was then."""
+    held: dict[str, list[str]] = {}
+    for resource, each in holders:
+        held.setdefault(resource, []).append(each)
+    owners: dict[str, list[tuple[Key, Device]]] = {}
+    for resource, ids in held.items():
+        if (listing := before.listings.get(resource)) is not None:
+            for each, line in listing.lines_of(ids).items():
+                owners.setdefault(line.device.sysfs_path, []).append(((resource, each), line.device))
+    return owners
+
+
+def _still(key: Key, who: str | None, holdings: Holdings) -> bool:
+    """Whether the pod that held an id still does: another pod may have got it since, on today's terms."""
+    if not holdings.known:
+        return True
+    return key in holdings.held and who in {None, holdings.held[key]}
+
+
+def _other_terms(then: Device, now: Device) -> bool:
+    if then.resource != now.resource:
+        return True
+    return then.shares != now.shares and (then.exclusive or now.exclusive)
+
+
+def _former_share(key: Key, device: Device) -> bool:
+    """Whether the id is a share of the device from before this process, when there were more of them."""
+    resource, each = key
+    return resource == device.resource and device_of(each) == device.id and each not in device.ids

@@ -1,0 +1,1 @@
+"""Where change comes from: the kernel's messages, files, and looking."""

@@ -1,0 +1,65 @@
+"""Directories whose entries matter, by inotify. The only user of watchfiles: one watch over all of them.
+
+Slow by choice (a second or so): watchfiles polls its own thread, 20 times a second by default. Nothing that must be
+fast waits for it.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+
+import anyio
+from anyio import to_thread
+from watchfiles import awatch
+
+STEP = 1000
+"""How often watchfiles collects changes, in milliseconds."""
+TICK = 30.0
+"""How often the directories themselves are looked at, in seconds: one that was made anew is not seen otherwise."""
+
+_Identity = tuple[int, int]
+
+
+async def follow(directories: Callable[[], Iterable[str]], on_change: Callable[[frozenset[str]], None]) -> None:
+    """Call `on_change` with the directories in which something changed, for ever.
+
+    `directories` is asked again and again; those that are not there are not watched until they are.
+    """
+    while True:
+        known = await to_thread.run_sync(_identities, tuple(directories()))
+        stop = anyio.Event()
+        async with anyio.create_task_group() as group:
+            group.start_soon(_watch, tuple(known), stop, on_change)
+            try:
+                while await to_thread.run_sync(_identities, tuple(directories())) == known:
+                    await anyio.sleep(TICK)
+            finally:
+                stop.set()
+        on_change(frozenset(known))
+
+
+async def _watch(directories: tuple[str, ...], stop: anyio.Event, on_change: Callable[[frozenset[str]], None]) -> None:
+    if not directories:
+        await stop.wait()
+        return
+    with anyio.CancelScope(shield=True):  # a cancelled watch takes seconds to end, one that is told to stop does not
+        async for changes in awatch(
+            *directories,
+            watch_filter=None,
+            debounce=STEP,
+            step=STEP,
+            stop_event=stop,
+            rust_timeout=60_000,
+            recursive=False,
+        ):
+            on_change(frozenset(os.path.dirname(path) for _, path in changes))
+
+
+def _identities(directories: Iterable[str]) -> dict[str, _Identity]:
+    found: dict[str, _Identity] = {}
+    for each in directories:
+        try:
+            status = os.stat(each)
+        except OSError:
+            continue
+        found[each] = (status.st_dev, status.st_ino)
+    return found
