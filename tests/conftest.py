@@ -1,0 +1,18 @@
+"""What all tests share: one event loop back end, and no blocking call on it."""
+
+from collections.abc import Iterator
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def no_blocking_call() -> Iterator[BlockBuster]:
+    """Make every blocking call of the package on an event loop a failure."""
+    with blockbuster_ctx("intel_agent") as guard:
+        yield guard
