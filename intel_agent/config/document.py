@@ -1,0 +1,165 @@
+"""A YAML document as a tree that knows its lines.
+
+Plain values mean what the core schema of YAML 1.2 says (https://yaml.org/spec/1.2.2/#103-core-schema) and nothing
+else: `yes`, `off`, `1:30` and `2026-01-01` are texts. Aliases and tags are refused, and so is a document that is too
+large or too deep.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import yaml
+
+LIMIT = 1 << 20
+"""The largest document, in bytes: as large as a ConfigMap can be."""
+
+DEPTH = 32
+"""The most collections inside each other."""
+
+Plain: TypeAlias = None | bool | int | float | str
+
+# The C parser ships with every wheel of PyYAML; a build without it is slower and says the same.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_CONSTANTS: dict[str, Plain] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+# Digits are bounded because Python refuses to convert thousands of them.
+_DECIMAL = re.compile(r"[-+]?[0-9]{1,400}")
+_OCTAL = re.compile(r"0o[0-7]{1,400}")
+_HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]{1,400}")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]{1,400}|[0-9]{1,400}(\.[0-9]{0,400})?)([eE][-+]?[0-9]{1,400})?")
+_INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+
+class DocumentError(Exception):
+    """Expected error: the text is not one YAML document of the kind that is understood."""
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(problem)
+        self.line = line
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A value, and how it is written."""
+
+    line: int
+    text: str
+    value: Plain
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    line: int
+    nodes: "tuple[Node, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """A mapping with all of its keys, doubles included."""
+
+    line: int
+    pairs: "tuple[tuple[Node, Node], ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Something that is YAML and not understood here."""
+
+    line: int
+    what: str
+    remedy: str
+
+
+Node: TypeAlias = Scalar | Items | Entries | Refused
+
+
+def read(text: str) -> Node | None:
+    """Return the document in `text`, or `None` when there is nothing in it.
+
+    Raises:
+        DocumentError: it is not one YAML document, too large or too deep.
+    """
+    if len(text.encode(errors="surrogatepass")) > LIMIT:
+        raise DocumentError(1, f"found more than {LIMIT} bytes; allowed {LIMIT}")
+    if (odd := _UNPRINTABLE.search(text)) is not None:
+        line = text.count("\n", 0, odd.start()) + 1
+        raise DocumentError(line, f"found the character U+{ord(odd[0]):04X}; allowed printable ones")
+    try:
+        return _document(yaml.parse(text, Loader=_LOADER))
+    except yaml.MarkedYAMLError as error:
+        raise _syntax_error(text, error) from error
+
+
+def resolved(text: str) -> Plain:
+    """Return what `text` means when it stands in a document without quotes."""
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if _DECIMAL.fullmatch(text):
+        return int(text)
+    if _OCTAL.fullmatch(text):
+        return int(text[2:], 8)
+    if _HEXADECIMAL.fullmatch(text):
+        return int(text[2:], 16)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return float(text.replace(".", "")) if _INFINITE.fullmatch(text) else text
+
+
+def _document(events: Iterator[yaml.Event]) -> Node | None:
+    document: Node | None = None
+    for event in events:
+        match event:
+            case yaml.DocumentStartEvent():
+                if document is not None:
+                    raise DocumentError(_line(event), "found a second document; allowed one")
+                document = _node(next(events), events, DEPTH)
+            case _:
+                pass
+    return None if isinstance(document, Scalar) and document.text == "" and document.value is None else document
+
+
+def _node(event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
+    line = _line(event)
+    if depth == 0:
+        raise DocumentError(line, f"found more than {DEPTH} collections inside each other; allowed {DEPTH}")
+    match event:
+        case yaml.ScalarEvent():
+            value: str = event.value
+            node: Node = Scalar(line, value, resolved(value) if event.implicit[0] else value)
+        case yaml.SequenceStartEvent():
+            node = Items(line, tuple(_nodes(events, depth)))
+        case yaml.MappingStartEvent():
+            inner = tuple(_nodes(events, depth))
+            node = Entries(line, tuple(zip(inner[::2], inner[1::2], strict=True)))
+        case _:
+            return Refused(line, f"the alias *{event.anchor}", "write the value out")
+    return node if event.tag is None else Refused(line, f"the tag {event.tag}", "write the value without a tag")
+
+
+def _nodes(events: Iterator[yaml.Event], depth: int) -> Iterator[Node]:
+    """Yield the nodes up to the end of the present collection."""
+    for event in events:
+        if isinstance(event, yaml.CollectionEndEvent):
+            return
+        yield _node(event, events, depth - 1)
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1
+
+
+def _syntax_error(text: str, error: yaml.MarkedYAMLError) -> DocumentError:
+    mark = error.problem_mark or error.context_mark
+    line = mark.line + 1 if mark is not None else 1
+    problem = " ".join(part for part in (error.context, error.problem) if part)
+    if "\t" in (text.splitlines() or [""])[min(line, len(text.splitlines())) - 1]:
+        return DocumentError(line, f"found a tab; allowed spaces ({problem})")
+    return DocumentError(line, f"found no YAML ({problem})")

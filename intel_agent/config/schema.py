@@ -1,0 +1,117 @@
+"""The configuration described: as JSON Schema, in words, and as tables for people."""
+
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
+
+import msgspec
+
+from intel_agent.config.sections import Config
+
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Schema: TypeAlias = Mapping[str, Json]
+
+_KINDS = {"boolean": "true or false", "array": "a list", "object": "a section", "null": "nothing"}
+_PATTERNS = {"^/": "an absolute path"}
+
+
+def schema() -> dict[str, Json]:
+    """Return a JSON Schema of the file: draft-07, closed, without references."""
+    return {"$schema": "http://json-schema.org/draft-07/schema#", "title": "intel-agent", **root()}
+
+
+@functools.cache
+def root() -> dict[str, Json]:
+    """Return the schema of the whole document, without its preamble. It is the only judge of a document's shape."""
+    whole: dict[str, Json] = json.loads(json.dumps(msgspec.json.schema(Config)))
+    return entries(_inlined(whole, entries(whole["$defs"])))
+
+
+def entries(value: Json) -> dict[str, Json]:
+    """Return `value` if it is an object, and else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def items(value: Json) -> list[Json]:
+    """Return `value` if it is an array, and else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def spelled(value: Json) -> str:
+    """Return the value as JSON, whole numbers without a fraction."""
+    return json.dumps(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+def words(part: Schema) -> str:
+    """Return in a few words what a part of the schema allows."""
+    if "enum" in part:
+        return "one of " + ", ".join(str(each) for each in items(part["enum"]))
+    if "anyOf" in part:
+        return "; or ".join(words(entries(each)) for each in items(part["anyOf"]))
+    match part.get("type"):
+        case "integer":
+            return f"a whole number{_range(part)}"
+        case "number":
+            return f"a number{_range(part)}"
+        case "string":
+            pattern = part.get("pattern")
+            return "a text" if pattern is None else _PATTERNS.get(str(pattern), f"a text that matches {pattern}")
+        case "array" if "items" in part:
+            return f"a list, each item {words(entries(part['items']))}"
+        case kind:
+            return _KINDS.get(str(kind), "anything")
+
+
+def reference() -> str:
+    """Return the tables of docs/configuration.md: every key with its default, range and meaning."""
+    return "\n".join(line for path, part in _sections("", root()) for line in _table(path, part))
+
+
+def _sections(path: str, part: Schema) -> Iterator[tuple[str, Schema]]:
+    """Yield every section that has keys of its own, outermost first."""
+    inner = {key: entries(each) for key, each in entries(part.get("properties")).items()}
+    if any("properties" not in each for each in inner.values()):
+        yield path, part
+    for key, each in inner.items():
+        if "properties" in each:
+            yield from _sections(f"{path}.{key}".lstrip("."), each)
+
+
+def _table(path: str, part: Schema) -> Iterator[str]:
+    yield from (f"### `{path}`", "", str(part.get("description", "")), "")
+    yield from ("| key | default | allowed | meaning |", "| --- | --- | --- | --- |")
+    for key, each in entries(part.get("properties")).items():
+        leaf = entries(each)
+        default = spelled(leaf.get("default")).strip('"')
+        yield f"| `{key}` | `{default}` | {words(leaf)} | {leaf.get('description', '')} |"
+    yield ""
+
+
+def _range(part: Schema) -> str:
+    low, high = part.get("minimum"), part.get("maximum")
+    match low, high:
+        case None, None:
+            return ""
+        case _, None:
+            return f" from {low}"
+        case None, _:
+            return f" up to {high}"
+        case _:
+            return f" from {low} to {high}"
+
+
+def _inlined(value: Json, definitions: Schema) -> Json:
+    """Return `value` with every reference replaced by what it refers to."""
+    if isinstance(value, list):
+        return [_inlined(each, definitions) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if isinstance(reference_ := value.get("$ref"), str):
+        return _inlined(definitions[reference_.removeprefix("#/$defs/")], definitions)
+    dropped = {"$defs", "title"} if "type" in value else {"$defs"}
+    return {
+        key: _inlined(each, definitions)
+        for key, each in value.items()
+        if key not in dropped and not (key == "required" and each == [])
+    }
