@@ -16,7 +16,7 @@ import msgspec
 from .daemon import Daemon
 from .kubelet import NODE, free_ports
 from .node import Node, binaries
-from .pods import Pod
+from .pods import Pod, manifest
 from .waiting import eventually
 
 TOKENS = {
@@ -134,6 +134,18 @@ class Cluster:
 
     def create(self, pod: Mapping[str, object]) -> None:
         self.api.request("POST", self.PODS, pod)
+
+    def run(self, name: str, container: Mapping[str, object]) -> None:
+        """Create a pod of one container and wait until it runs."""
+        self.create(manifest(name, [container]))
+        self.until_phase(name, "Running")
+
+    def until_phase(self, name: str, phase: str) -> None:
+        eventually(lambda: self.pod(name).status.phase == phase, f"{name} {phase}", within=READY_SECONDS)
+
+    def scheduling(self, name: str) -> str:
+        """Return what the scheduler says of a pod that it cannot place."""
+        return " ".join(condition.message for condition in self.pod(name).status.conditions)
 
     def pod(self, name: str) -> Pod:
         return msgspec.json.decode(self.api.request("GET", f"{self.PODS}/{name}"), type=Pod)

@@ -145,9 +145,9 @@ class StaticPod:
     def remove(self) -> None:
         """Remove the pod and wait until its containers are gone."""
         self.manifest.unlink()
-        eventually(self._gone, f"end of {self.name}", within=POD_SECONDS)
+        eventually(self.gone, f"end of {self.name}", within=POD_SECONDS)
 
-    def _gone(self) -> bool:
+    def gone(self) -> bool:
         # A kubelet that has just started lists no pods yet, so its word alone is not enough.
         running = self._node.runtime.tasks().keys() & self._node.runtime.containers(self.name)
         return not running and self.name not in self._node.pods()

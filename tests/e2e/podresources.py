@@ -29,7 +29,7 @@ class PodResources:
     """A client of one kubelet; each call is a connection of its own, so that it survives kubelet's restarts."""
 
     def __init__(self, socket: Path) -> None:
-        self._socket = socket
+        self.socket = socket
 
     def allocatable(self) -> dict[str, frozenset[str]]:
         """Return the healthy devices of every resource, allocated or not."""
@@ -52,7 +52,7 @@ class PodResources:
 
     def _call(self, method: Callable[[PodResourcesListerStub], Awaitable[T]]) -> T:
         async def call() -> T:
-            async with Channel(path=str(self._socket)) as channel:
+            async with Channel(path=str(self.socket)) as channel:
                 return await method(PodResourcesListerStub(channel))
 
         return asyncio.run(call())

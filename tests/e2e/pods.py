@@ -56,12 +56,20 @@ class ContainerStatus(msgspec.Struct, frozen=True, rename="camel"):
         }
 
 
+class PodCondition(msgspec.Struct, frozen=True):
+    """One condition of a pod."""
+
+    type: str
+    message: str = ""
+
+
 class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
     """What kubelet says of one pod."""
 
     phase: str = ""
     reason: str = ""
     message: str = ""
+    conditions: tuple[PodCondition, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
 
     @property

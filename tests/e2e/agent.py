@@ -1,0 +1,89 @@
+"""The agent under test: a process of its own, for one kubelet and one simulated machine."""
+
+import json
+import sys
+from collections.abc import Mapping
+
+import msgspec
+
+from .daemon import Daemon
+from .machine import DEVICES, OFFER, Machine
+from .node import Node
+from .waiting import eventually
+
+REGISTERED_SECONDS = 10.0
+"""How long it may take until kubelet knows what the agent offers."""
+
+RESCAN_SECONDS = 1
+"""A simulated device makes no kernel event: the agent finds it when it looks again."""
+
+Offer = Mapping[str, frozenset[str]]
+"""Healthy devices by resource."""
+
+
+class LogLine(msgspec.Struct, frozen=True):
+    """What matters here of one line of the agent's log."""
+
+    event: str
+    level: str = ""
+    resource: str = ""
+
+
+class Agent:
+    """One agent process. It may be started again after its end; a second one may run beside it."""
+
+    def __init__(self, node: Node, machine: Machine, name: str = "agent") -> None:
+        self._node = node
+        self._config = node.base / f"{name}.yaml"
+        self._log = node.base / f"{name}.log"
+        self._log.write_bytes(b"")
+        command = [sys.executable, "-m", "intel_agent", "run", "--config", str(self._config)]
+        command += ["--root", str(machine.root), "--host-root", str(machine.root)]
+        self.process = Daemon(command, self._log)
+        self.configure()
+
+    def configure(self, **sections: Mapping[str, object]) -> None:
+        """Write the configuration file; the sections stand above the machine's usual ones."""
+        kubelet = self._node.kubelet
+        content = {
+            "kubelet": {
+                "devicePluginDirectory": str(kubelet.device_plugins),
+                "podResourcesSocket": str(kubelet.pod_resources.socket),
+            },
+            "cdi": {"directory": str(self._node.cdi)},
+            "health": {"rescanSeconds": RESCAN_SECONDS, "lingerSeconds": LINGER_SECONDS},
+            "devices": {**DEVICES, **sections},
+        }
+        draft = self._config.with_suffix(".draft")
+        draft.write_text(json.dumps(content))
+        draft.replace(self._config)
+
+    def start(self) -> "Agent":
+        self.process.start()
+        return self
+
+    def log(self) -> list[LogLine]:
+        return [msgspec.json.decode(line, type=LogLine) for line in self._log.read_bytes().splitlines()]
+
+    def offered(self) -> dict[str, frozenset[str]]:
+        """Return the machine's resources as kubelet knows them now."""
+        allocatable = self._node.pod_resources.allocatable()
+        return {resource: allocatable.get(resource, frozenset()) for resource in OFFER}
+
+    def until_offered(self, changes: Offer | None = None, *, within: float = REGISTERED_SECONDS) -> "Agent":
+        """Wait until kubelet knows exactly what the machine offers, but for the changes."""
+        offer = {**OFFER, **(changes or {})}
+
+        def as_offered() -> bool:
+            assert self.process.alive, f"the agent ended: {self._log.read_text()[-4000:]}"
+            return self.offered() == offer
+
+        try:
+            eventually(as_offered, "offer", within=within)
+        except TimeoutError:
+            assert self.offered() == offer, self._log.read_text()[-4000:]
+        return self
+
+
+LINGER_SECONDS = 2
+"""How long a vanished device stays in kubelet's list as Unhealthy, when nobody holds it."""

@@ -1,0 +1,106 @@
+"""One kubelet for all tests, one machine and one agent for each."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from .agent import Agent
+from .cluster import Cluster, running_cluster
+from .machine import Machine
+from .node import Node
+
+TOOLS = ("busybox", "etcd", "nsenter", "openssl", "runc", "setpriv", "unshare")
+"""Programs that have to be there; Kubernetes and containerd are built."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(120))
+    items.sort(key=_turn)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "last: looks at the end for what began early")
+
+
+def _turn(item: pytest.Item) -> int:
+    """Return when a test runs: the cluster's come first, as one of them begins what takes five minutes."""
+    if item.get_closest_marker("last") is not None:
+        return 2
+    return 0 if item.path.stem == "test_cluster" else 1
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _able() -> None:
+    """Skip where there is no kubelet to be had, and say why."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: containers, mount namespaces and device nodes")
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    if missing := [tool for tool in TOOLS if shutil.which(tool, path=path) is None]:
+        pytest.skip(f"needs {', '.join(missing)}, see tests/e2e/README.md")
+
+
+@pytest.fixture(scope="session")
+def session_node(_able: None) -> Iterator[Node]:
+    node = Node()
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()
+
+
+@pytest.fixture
+def node(session_node: Node) -> Iterator[Node]:
+    """Give a node without pods, and see that its kubelet never panicked."""
+    start = session_node.kubelet.log.stat().st_size
+    yield session_node
+    session_node.remove_pods()
+    log = session_node.kubelet.log_since(start)
+    assert "panic" not in log
+    assert "goroutine 1 [" not in log
+
+
+@pytest.fixture(scope="session")
+def cluster(_able: None) -> Iterator[Cluster]:
+    with running_cluster() as cluster:
+        yield cluster
+
+
+_numbers = count()
+
+
+@pytest.fixture
+def machine(node: Node) -> Iterator[Machine]:
+    machine = Machine(node.base / f"machine{next(_numbers)}")
+    yield machine
+    machine.scrap()
+
+
+@pytest.fixture
+def start_agent(node: Node, machine: Machine) -> Iterator[Callable[..., Agent]]:
+    """Start agents, each with a name of its own; all are stopped at the end."""
+    with ExitStack() as agents:
+
+        def start(name: str = "agent", **sections: dict[str, object]) -> Agent:
+            agent = Agent(node, machine, name)
+            agent.configure(**sections)
+            agents.callback(agent.process.kill)
+            return agent.start()
+
+        yield start
+
+
+@pytest.fixture
+def agent(start_agent: Callable[..., Agent]) -> Agent:
+    """Give an agent whose devices kubelet knows."""
+    return start_agent().until_offered()

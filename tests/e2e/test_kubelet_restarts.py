@@ -1,0 +1,169 @@
+"""kubelet comes and goes; the agent and the pods stay."""
+
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Callable
+from time import sleep
+
+import pytest
+
+from .agent import Agent
+from .machine import DEDICATED, I915
+from .node import Node, StaticPod
+from .waiting import eventually
+
+AGAIN_SECONDS = 5.0
+"""How long after its health check a new kubelet may have to wait for all lists."""
+
+
+def identity(pod: StaticPod) -> tuple[str, frozenset[str]]:
+    """Return what must not change for a pod that nobody disturbs: its container and its devices."""
+    return pod.status.container.container_id, pod.devices
+
+
+def end(node: Node, how: str) -> None:
+    {"stop": node.kubelet.stop, "kill": node.kubelet.kill}[how]()
+
+
+@pytest.mark.timeout(120)
+def test_rows_6_and_7_the_agent_waits_for_kubelet_without_end_and_nearly_without_cost(
+    node: Node, start_agent: Callable[..., Agent]
+) -> None:
+    node.kubelet.stop()
+    agent = start_agent()
+    # Starting costs more than waiting: the measurement begins when the agent has logged that it found the devices.
+    eventually(lambda: agent.log() and agent.process.alive, "first line of the log", within=10)
+    sleep(2)
+    before, seconds = agent.process.cpu_seconds(), 20
+    sleep(seconds)  # measures
+    used = agent.process.cpu_seconds() - before
+    node.kubelet.start()
+    agent.until_offered(within=10)
+
+    assert used < 0.01 * seconds
+
+
+def test_row_9_sockets_that_somebody_removed_are_back_before_the_next_registration(node: Node, agent: Agent) -> None:
+    log = node.kubelet.log.stat().st_size
+    for path in node.kubelet.device_plugins.glob("*intel.com*.sock"):
+        path.unlink()
+    node.kubelet.restart()
+    agent.until_offered(within=AGAIN_SECONDS)
+
+    assert "failed to dial device plugin" not in node.kubelet.log_since(log)
+
+
+@pytest.mark.parametrize("how", [pytest.param("stop", id="row 10 SIGTERM"), pytest.param("kill", id="row 11 SIGKILL")])
+def test_rows_10_and_11_the_agent_registers_again_after_a_kubelet_restart(node: Node, agent: Agent, how: str) -> None:
+    process = agent.process.pid
+    end(node, how)
+    node.kubelet.start()
+    agent.until_offered(within=AGAIN_SECONDS)
+    node.run({DEDICATED: 1}).until_running()
+
+    assert (agent.process.alive, agent.process.pid) == (True, process)
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_row_12_a_socket_without_a_kubelet_behind_it_does_no_harm(node: Node, agent: Agent, how: str) -> None:
+    end(node, how)
+    assert node.kubelet.socket.exists()
+    agent.process.stop()
+    agent.start()
+    eventually(lambda: any(line.event == "resource.refused" for line in agent.log()), "refusal", within=10)
+    node.kubelet.start()
+    agent.until_offered(within=AGAIN_SECONDS)
+
+
+def test_row_13_a_new_socket_with_the_inode_of_the_old_one_is_noticed(node: Node, agent: Agent) -> None:
+    path = node.kubelet.socket
+    inode = path.stat().st_ino
+    with socket.socket(socket.AF_UNIX) as listener:
+        path.unlink()
+        listener.bind(str(path))
+        listener.listen()
+        listener.settimeout(AGAIN_SECONDS)
+        if path.stat().st_ino != inode:
+            pytest.skip("this file system gives a new file a new inode number")
+        connection, _ = listener.accept()
+        connection.close()
+    node.kubelet.restart()
+    agent.until_offered(within=AGAIN_SECONDS)
+
+
+def test_row_14_a_directory_that_was_removed_and_made_again_is_noticed(node: Node, agent: Agent) -> None:
+    node.kubelet.stop()
+    shutil.rmtree(node.kubelet.device_plugins)
+    node.kubelet.start()
+    agent.until_offered(within=AGAIN_SECONDS)
+    node.run({DEDICATED: 1}).until_running()
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_row_46_a_pod_keeps_its_device_over_a_kubelet_restart(node: Node, agent: Agent, how: str) -> None:
+    pod = node.run({DEDICATED: 1}).until_running()
+    before = identity(pod)
+    end(node, how)
+    node.kubelet.start()
+    agent.until_offered(within=AGAIN_SECONDS)
+    pod.until_running()
+
+    assert identity(pod) == before
+    assert "Available: 0" in node.run({DEDICATED: 1}).until_refused()
+
+
+def test_row_47_a_container_that_restarts_after_kubelet_did_keeps_its_device(node: Node, agent: Agent) -> None:
+    pod = node.run({I915: 1}).until_running()
+    devices = pod.devices
+    node.kubelet.restart()
+    agent.until_offered(within=AGAIN_SECONDS)
+    pod.until_running()
+    container = pod.status.container.container_id
+    os.kill(pod.pid, signal.SIGKILL)
+    eventually(lambda: pod.status.container.container_id != container, "new container", within=20)
+    pod.until_running()
+
+    assert pod.devices == devices
+
+
+def test_row_49_a_pod_keeps_its_device_over_a_restart_of_kubelet_and_agent(node: Node, agent: Agent) -> None:
+    pod = node.run({DEDICATED: 1}).until_running()
+    before = identity(pod)
+    node.kubelet.stop()
+    agent.process.stop()
+    node.kubelet.start()
+    agent.start().until_offered()
+    pod.until_running()
+
+    assert identity(pod) == before
+    assert "Available: 0" in node.run({DEDICATED: 1}).until_refused()
+
+
+def test_row_51_a_pod_that_was_deleted_while_kubelet_was_down_holds_nothing(node: Node, agent: Agent) -> None:
+    pod = node.run({DEDICATED: 1}).until_running()
+    node.kubelet.stop()
+    pod.manifest.unlink()
+    node.kubelet.start()
+    agent.until_offered(within=AGAIN_SECONDS)
+    eventually(pod.gone, "end of the deleted pod", within=20)
+
+    node.run({DEDICATED: 1}).until_running()
+    assert pod.devices == frozenset()
+
+
+def test_row_53_pods_that_come_before_the_agent_after_a_reboot_do_not_block_later_ones(
+    node: Node, agent: Agent
+) -> None:
+    early = node.run({DEDICATED: 1}).until_running()
+    node.kubelet.kill()
+    agent.process.kill()
+    node.runtime.kill_tasks()
+    node.kubelet.start()
+    refusal = early.until_refused()
+    agent.start().until_offered()
+
+    assert "no healthy devices present; cannot allocate unhealthy devices" in refusal
+    early.remove()
+    node.run({DEDICATED: 1}).until_running()
