@@ -185,7 +185,7 @@ class _Records(logging.Handler):
             message = record.getMessage()
         except (TypeError, ValueError, KeyError):
             message = f"{record.msg} {record.args}"
-        keys = {"logger": record.name, "message": message, "exc_info": record.exc_info}
+        keys = {"logger": record.name, "message": message, "exc_info": record.exc_info and record.exc_info[1]}
         _write(_line(_level(record.levelno), FOREIGN, keys))
 
 
@@ -254,8 +254,6 @@ def _spelled(value: object) -> str:
 def _exception(value: object) -> BaseException | None:
     match value:
         case BaseException() as error:
-            return error
-        case (_, BaseException() as error, _):
             return error
         case True:
             return sys.exception()

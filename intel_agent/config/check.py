@@ -10,6 +10,7 @@ from typing import assert_never
 from intel_agent.config.document import Entries, Items, Node, Refused, Scalar
 from intel_agent.config.schema import Json, Schema, entries, items, root, words
 
+_KINDS = {type(None): "null", bool: "boolean", int: "integer", float: "number", str: "string"}
 _SWITCHES = {**dict.fromkeys(("yes", "on", "y"), "true"), **dict.fromkeys(("no", "off", "n"), "false")}
 
 
@@ -26,8 +27,8 @@ class Problem:
 class Check:
     """The comparison; `problems` and `lines` (key path to line) grow with every call of `value`."""
 
-    problems: list[Problem] = field(default_factory=list)
-    lines: dict[str, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list[Problem])
+    lines: dict[str, int] = field(default_factory=dict[str, int])
 
     def value(self, node: Node, schema: Schema, path: str) -> Json:
         """Return the plain data of `node`; what the schema does not allow is noted, and left out or as it was."""
@@ -78,9 +79,9 @@ class Check:
             else:
                 self._note(key.line, inner, f"found an unknown key; allowed {', '.join(known)}{_meant(name, known)}")
             first.setdefault(name, key.line)
-        for name in items(schema.get("required")):
-            if name not in first:
-                self._note(node.line, path, f"found no {name}; allowed {words(entries(known.get(str(name))))}")
+        for missing in items(schema.get("required")):
+            if missing not in first:
+                self._note(node.line, path, f"found no {missing}; allowed {words(entries(known.get(str(missing))))}")
         return data
 
     def _key(self, key: Node, path: str) -> str | None:
@@ -124,25 +125,25 @@ def _branches(schema: Schema) -> Iterator[Schema]:
 
 def _fits(node: Node, schema: Schema) -> bool:
     """Return whether the schema is about what the node is; a value may still be outside its range."""
+    kind = _kind(node)
     if "enum" in schema:
         return isinstance(node, Scalar) and any(type(node.value) is type(each) for each in items(schema["enum"]))
-    match schema.get("type"):
-        case "object":
-            return isinstance(node, Entries)
-        case "array":
-            return isinstance(node, Items)
-        case "string":
-            return isinstance(node, Scalar) and isinstance(node.value, str)
-        case "boolean":
-            return isinstance(node, Scalar) and isinstance(node.value, bool)
-        case "null":
-            return isinstance(node, Scalar) and node.value is None
-        case "integer":
-            return isinstance(node, Scalar) and type(node.value) is int
-        case "number":
-            return isinstance(node, Scalar) and type(node.value) in {int, float}
+    return schema.get("type", kind) == kind or (schema["type"], kind) == ("number", "integer")
+
+
+def _kind(node: Node) -> str:
+    """Return JSON Schema's word for what the node is."""
+    match node:
+        case Scalar():
+            return _KINDS[type(node.value)]
+        case Items():
+            return "array"
+        case Entries():
+            return "object"
+        case Refused():
+            return ""
         case _:
-            return True
+            assert_never(node)
 
 
 def _outside(node: Scalar, schema: Schema) -> str | None:
@@ -165,7 +166,7 @@ def _outside(node: Scalar, schema: Schema) -> str | None:
 
 def _mismatch(node: Node, schema: Schema) -> str:
     complaint = f"found {found(node)}; allowed {words(schema)}"
-    kinds = {each.get("type", "string") for each in _branches(schema)}
+    kinds = {str(each.get("type", "string")) for each in _branches(schema)}
     if not isinstance(node, Scalar):
         return complaint
     if node.text in _SWITCHES and "boolean" in kinds:

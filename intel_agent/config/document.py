@@ -18,7 +18,7 @@ LIMIT = 1 << 20
 DEPTH = 32
 """The most collections inside each other."""
 
-Plain: TypeAlias = None | bool | int | float | str
+Plain: TypeAlias = bool | int | float | str | None
 
 # The C parser ships with every wheel of PyYAML; a build without it is slower and says the same.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -31,8 +31,7 @@ _CONSTANTS: dict[str, Plain] = {
 }
 # Digits are bounded because Python refuses to convert thousands of them.
 _DECIMAL = re.compile(r"[-+]?[0-9]{1,400}")
-_OCTAL = re.compile(r"0o[0-7]{1,400}")
-_HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]{1,400}")
+_BASED = re.compile(r"0o[0-7]{1,400}|0x[0-9a-fA-F]{1,400}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]{1,400}|[0-9]{1,400}(\.[0-9]{0,400})?)([eE][-+]?[0-9]{1,400})?")
 _INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
@@ -93,7 +92,7 @@ def read(text: str) -> Node | None:
         line = text.count("\n", 0, odd.start()) + 1
         raise DocumentError(line, f"found the character U+{ord(odd[0]):04X}; allowed printable ones")
     try:
-        return _document(yaml.parse(text, Loader=_LOADER))
+        return _document(_events(text))
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(text, error) from error
 
@@ -104,13 +103,15 @@ def resolved(text: str) -> Plain:
         return _CONSTANTS[text]
     if _DECIMAL.fullmatch(text):
         return int(text)
-    if _OCTAL.fullmatch(text):
-        return int(text[2:], 8)
-    if _HEXADECIMAL.fullmatch(text):
-        return int(text[2:], 16)
+    if _BASED.fullmatch(text):
+        return int(text, 0)
     if _FLOAT.fullmatch(text):
         return float(text)
     return float(text.replace(".", "")) if _INFINITE.fullmatch(text) else text
+
+
+def _events(text: str) -> Iterator[yaml.Event]:
+    return yaml.parse(text, Loader=_LOADER)  # type: ignore[no-any-return,unused-ignore]  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]  # PyYAML's types do not say what it yields
 
 
 def _document(events: Iterator[yaml.Event]) -> Node | None:
@@ -139,8 +140,10 @@ def _node(event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
         case yaml.MappingStartEvent():
             inner = tuple(_nodes(events, depth))
             node = Entries(line, tuple(zip(inner[::2], inner[1::2], strict=True)))
-        case _:
+        case yaml.AliasEvent():
             return Refused(line, f"the alias *{event.anchor}", "write the value out")
+        case _:
+            raise AssertionError(event)
     return node if event.tag is None else Refused(line, f"the tag {event.tag}", "write the value without a tag")
 
 
@@ -153,7 +156,7 @@ def _nodes(events: Iterator[yaml.Event], depth: int) -> Iterator[Node]:
 
 
 def _line(event: yaml.Event) -> int:
-    return event.start_mark.line + 1
+    return event.start_mark.line + 1 if event.start_mark is not None else 1
 
 
 def _syntax_error(text: str, error: yaml.MarkedYAMLError) -> DocumentError:

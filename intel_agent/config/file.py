@@ -23,7 +23,7 @@ def _no_lines() -> Mapping[str, int]:
 class Loaded:
     """A configuration that can be used, and where its values come from."""
 
-    config: Config = Config()
+    config: Config = field(default_factory=Config)
     source: str | None = None
     """The file, or `None` when there is none and everything is a default."""
     lines: Mapping[str, int] = field(default_factory=_no_lines)

@@ -9,10 +9,18 @@ import msgspec
 
 from intel_agent.config.sections import Config
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Schema: TypeAlias = Mapping[str, Json]
 
-_KINDS = {"boolean": "true or false", "array": "a list", "object": "a section", "null": "nothing"}
+_KINDS = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "nothing",
+    "number": "a number",
+    "object": "a section",
+    "string": "a text",
+}
 _PATTERNS = {"^/": "an absolute path"}
 
 
@@ -49,18 +57,12 @@ def words(part: Schema) -> str:
         return "one of " + ", ".join(str(each) for each in items(part["enum"]))
     if "anyOf" in part:
         return "; or ".join(words(entries(each)) for each in items(part["anyOf"]))
-    match part.get("type"):
-        case "integer":
-            return f"a whole number{_range(part)}"
-        case "number":
-            return f"a number{_range(part)}"
-        case "string":
-            pattern = part.get("pattern")
-            return "a text" if pattern is None else _PATTERNS.get(str(pattern), f"a text that matches {pattern}")
-        case "array" if "items" in part:
-            return f"a list, each item {words(entries(part['items']))}"
-        case kind:
-            return _KINDS.get(str(kind), "anything")
+    kind = str(part.get("type"))
+    if kind == "array" and "items" in part:
+        return f"a list, each item {words(entries(part['items']))}"
+    if "pattern" in part:
+        return _PATTERNS.get(str(part["pattern"]), f"a text that matches {part['pattern']}")
+    return _KINDS.get(kind, "anything") + _range(part)
 
 
 def reference() -> str:
