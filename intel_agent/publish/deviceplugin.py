@@ -116,9 +116,7 @@ class DevicePlugin(Service):
                 v1beta1.ContainerPreferredAllocationResponse(
                     device_i_ds=[]
                     if policy is None
-                    else preferred(
-                        policy, each.available_deviceIDs, each.must_include_deviceIDs, each.allocation_size
-                    )
+                    else preferred(policy, each.available_deviceIDs, each.must_include_deviceIDs, each.allocation_size)
                 )
                 for each in message.container_requests
             ]
@@ -139,9 +137,7 @@ class DevicePlugin(Service):
         return v1beta1.AllocateResponse(container_responses=answers)
 
     @answering
-    async def pre_start_container(
-        self, message: v1beta1.PreStartContainerRequest
-    ) -> v1beta1.PreStartContainerResponse:
+    async def pre_start_container(self, message: v1beta1.PreStartContainerRequest) -> v1beta1.PreStartContainerResponse:
         return v1beta1.PreStartContainerResponse()
 
     async def _allocated(self, ids: Sequence[str]) -> v1beta1.ContainerAllocateResponse:
@@ -180,9 +176,7 @@ def granted(listing: Listing, ids: Iterable[str]) -> tuple[Device, ...]:
     return tuple(devices[each] for each in sorted(devices, key=natural))
 
 
-def answered(
-    backend: Backend, devices: Iterable[Device], edits: ContainerEdits
-) -> v1beta1.ContainerAllocateResponse:
+def answered(backend: Backend, devices: Iterable[Device], edits: ContainerEdits) -> v1beta1.ContainerAllocateResponse:
     """Return the edits as kubelet takes them: device nodes and mounts, CDI names, or both."""
     answer = v1beta1.ContainerAllocateResponse(envs=dict(edits.env), annotations=dict(edits.annotations))
     if backend.cdi != "names":

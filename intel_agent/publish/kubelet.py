@@ -1,7 +1,7 @@
 """Kubelet as a plugin sees it: which one is there, and whether it takes us.
 
 A kubelet's incarnation is its socket file: inode and change time together, as the number alone is reused at once.
-inotify, the end of a stream and a timer only make us look; while somebody misses kubelet we look 10 to 20 times a second.
+inotify, the end of a stream and a timer only make us look; while somebody misses kubelet we look often.
 """
 
 import errno
@@ -105,9 +105,7 @@ class Kubelet:
         Raises:
             KubeletError: kubelet cannot be reached, does not answer in time, or refuses, in its own words.
         """
-        request = v1beta1.RegisterRequest(
-            version=VERSION, endpoint=endpoint, resource_name=resource, options=options
-        )
+        request = v1beta1.RegisterRequest(version=VERSION, endpoint=endpoint, resource_name=resource, options=options)
         channel = Channel(path=self.socket)
         try:
             await v1beta1.RegistrationStub(channel).register(request, timeout=REGISTER_DEADLINE)
@@ -155,7 +153,7 @@ def _check_directory(directory: str) -> None:
 
 
 async def served_by_another(path: str) -> bool:
-    """Return whether somebody answers as a device plugin on the socket file `path`: a connection alone proves nothing."""
+    """Return whether a device plugin answers on the socket file `path`: a connection alone proves nothing."""
     if not await anyio.to_thread.run_sync(os.path.exists, path):
         return False
     channel = Channel(path=path)

@@ -62,14 +62,13 @@ class Registration:
             await self._lock.hold()
             server = SocketServer(self._plugin, f"{self._kubelet.directory}/{self._endpoint}")
             try:
-                if await served_by_another(server.path):
-                    raise KubeletError(f"{server.path} is served by another device plugin: stop it first")
-                await server.listen()
-            except (KubeletError, OSError) as error:
+                if not await served_by_another(server.path):
+                    await server.listen()
+                    return server
+                self._refused(f"{server.path} is served by another device plugin: stop it first")
+            except OSError as error:
                 self._refused(str(error))
-                await anyio.sleep(self._back_off.pause())
-            else:
-                return server
+            await anyio.sleep(self._back_off.pause())
 
     async def _registered(self, server: SocketServer) -> Incarnation | None:
         """Register until kubelet takes us and asks for the list; `None` when its clean-up swept our socket away."""

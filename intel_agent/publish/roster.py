@@ -154,26 +154,23 @@ def _departing(
 
 
 def _pins(before: Roster, inventory: Inventory, holdings: Holdings) -> dict[str, Pin]:
-    """Return which of today's devices pods hold on other terms, by sysfs path."""
+    """Return which devices pods hold on other terms than today's, by sysfs path; a device may be away meanwhile."""
     holders = holdings.held
     if not holders and not before.pins:
         return {}
     owners = _owners(before, holders)
-    pins: dict[str, Pin] = {}
+    pins: dict[str, dict[Key, str | None]] = {
+        path: {key: holders.get(key, who) for key, who in pin.items() if _still(key, who, holdings)}
+        for path, pin in before.pins.items()
+    }
     for device in inventory.devices:
-        pin = {
-            key: holders.get(key, who)
-            for key, who in before.pins.get(device.sysfs_path, {}).items()
-            if _still(key, who, holdings)
-        }
+        pin = pins.setdefault(device.sysfs_path, {})
         for key, owner in owners.get(device.sysfs_path, ()):
             if _other_terms(owner, device):
                 pin[key] = holders[key]
         if device.exclusive:
             pin |= {key: who for key, who in holders.items() if _former_share(key, device)}
-        if pin:
-            pins[device.sysfs_path] = pin
-    return pins
+    return {path: pin for path, pin in pins.items() if pin}
 
 
 def _owners(before: Roster, holders: Iterable[Key]) -> dict[str, list[tuple[Key, Device]]]:

@@ -106,7 +106,7 @@ class SocketServer(Server):
             self._protocols.discard(protocol)
             lost(error)
 
-        protocol.connection_lost = connection_lost  # type: ignore[method-assign]
+        protocol.connection_lost = connection_lost  # type: ignore[assignment]
         self._protocols.add(protocol)
         return protocol
 

@@ -30,8 +30,8 @@ async def follow(directories: Callable[[], Iterable[str]], on_change: Callable[[
         async with anyio.create_task_group() as group:
             group.start_soon(_watch, tuple(known), stop, on_change)
             try:
-                while await to_thread.run_sync(_identities, tuple(directories())) == known:
-                    await anyio.sleep(TICK)
+                while await to_thread.run_sync(_identities, tuple(directories())) == known:  # noqa: ASYNC110
+                    await anyio.sleep(TICK)  # the file system tells of nothing here: that is why we look
             finally:
                 stop.set()
         on_change(frozenset(known))

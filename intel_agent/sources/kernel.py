@@ -16,7 +16,7 @@ import anyio
 from intel_agent.model import Event
 
 if TYPE_CHECKING:
-    from pyroute2.netlink.uevent import AsyncUeventSocket
+    from pyroute2.netlink.uevent import AsyncUeventSocket  # type: ignore[import-untyped]
 
 KERNEL_GROUP = 1
 
@@ -55,7 +55,11 @@ async def follow(on_event: Callable[[Event], None], on_missed: Missed) -> None:
         OSError: the kernel gives us no socket.
     """
 
+    closing = False
+
     def arrived(data: bytes, sender: tuple[int, int] | None) -> None:
+        if closing:
+            return  # the socket tells of its own end, too
         if sender is None:  # pyroute2's sign for an error of the socket, an overrun (ENOBUFS) above all
             on_missed(overrun=True)
         elif sender[0] == 0 and (event := parse(data)) is not None:  # port 0 is the kernel
@@ -68,6 +72,7 @@ async def follow(on_event: Callable[[Event], None], on_missed: Missed) -> None:
         on_missed(overrun=False)
         await anyio.sleep_forever()
     finally:
+        closing = True
         socket.close()
 
 

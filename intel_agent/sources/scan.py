@@ -6,7 +6,6 @@ device it belongs to: that device is quarantined until the read returns, and the
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 
 import anyio
 import structlog
@@ -33,7 +32,7 @@ THREADS = 256
 class _Job:
     """One look of one backend, as it runs in a worker thread."""
 
-    def __init__(self, backend: Backend, host: Host, before: Found, release: Callable[[str], None]) -> None:
+    def __init__(self, backend: Backend, host: Host, before: Found, release: Callable[[str], object]) -> None:
         self._backend = backend
         self._host = host
         self._before = before
@@ -118,7 +117,7 @@ class Scanner:
         before = self._found.get(backend.name, Found())
         try:
             found = await self._discovered(backend, before)
-        except Exception as error:  # noqa: BLE001 - the border of one backend: it must not take another down
+        except Exception as error:  # the border of one backend: it must not take another down
             expected = isinstance(error, (SysfsError, TimeoutError))
             problem = str(error) if expected else f"unexpected: {error!r}"
             since = self._failing.setdefault(backend.name, anyio.current_time())
@@ -143,7 +142,7 @@ class Scanner:
         deadline = self._config.value.health.read_deadline_seconds
         while True:
             look = Look(quarantined=dict(self._quarantine))
-            job = _Job(backend, self._host.looking(look), before, partial(from_thread.run_sync, self._released))
+            job = _Job(backend, self._host.looking(look), before, self._release)
             with anyio.move_on_after(deadline):
                 return await to_thread.run_sync(job.run, abandon_on_cancel=True, limiter=self._threads)
             look.abandoned_at = stuck = look.at
@@ -154,8 +153,12 @@ class Scanner:
             if job.done:
                 self._released(stuck)
 
+    def _release(self, device: str) -> None:
+        """Release a device from the thread that was stuck with it."""
+        from_thread.run_sync(self._released, device)
+
     def _released(self, device: str) -> None:
-        """A stuck read came back: the device may be looked at again."""
+        """Let the device be looked at again: the read that was stuck came back."""
         if self._quarantine.pop(device, None) is not None:
             log.info("device.released", device=device)
             self.hint()
@@ -192,7 +195,8 @@ def _same_objects(before: Found | None, now: Found) -> Found:
     old = {(device.resource, device.id): device for device in before.devices}
     devices = (old.get((device.resource, device.id)) for device in now.devices)
     return replace(
-        now, devices=tuple(known if known == device else device for known, device in zip(devices, now.devices, strict=True))
+        now,
+        devices=tuple(known if known == device else device for known, device in zip(devices, now.devices, strict=True)),
     )
 
 

@@ -1,0 +1,125 @@
+"""Whatever is reloaded, allocated and released in whatever order: nobody shares what somebody was promised alone."""
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from intel_agent._proto.v1beta1 import ListAndWatchResponse
+from intel_agent.inventory import Found, Inventory
+from intel_agent.model import NO_EDITS, Device
+from intel_agent.publish.holdings import Holdings, Key
+from intel_agent.publish.roster import Roster, projected
+
+CARDS = 2
+LINGER = 10.0
+TERMS = st.tuples(st.sampled_from(["gpu.intel.com/i915", "gpu.intel.com/xe"]), st.sampled_from([1, 2, 3]))
+
+
+@dataclass(frozen=True)
+class Holder:
+    pod: str
+    card: str
+    alone: bool
+
+
+class Node(RuleBasedStateMachine):
+    """A kubelet that believes the last list of each resource, and pods that come and go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.pods = 0
+        self.reachable = True
+        self.granted: set[Key] = set()
+        self.known = Holdings()
+        self.holders: dict[Key, Holder] = {}
+        self.roster = Roster()
+        self.terms: dict[int, tuple[str, int] | None] = dict.fromkeys(range(CARDS), ("gpu.intel.com/i915", 1))
+        self.publish()
+
+    def inventory(self) -> Inventory:
+        devices = [
+            Device(f"card{number}", terms[0], f"/sys/devices/{number}", NO_EDITS, f"card{number}", terms[1])
+            for number, terms in self.terms.items()
+            if terms is not None
+        ]
+        return Inventory.of({"gpu": Found(tuple(devices))})
+
+    def publish(self) -> None:
+        """Publish as the publisher does: on a guess first, then on kubelet's word."""
+        self.project(self.known.guess(self.granted))
+        if self.roster.unsettled:
+            if self.reachable:
+                self.known = Holdings({key: each.pod for key, each in self.holders.items()}, known=True)
+            else:
+                self.known = self.known.guess(self.granted)
+            self.project(self.known)
+
+    def project(self, holdings: Holdings) -> None:
+        self.roster = projected(self.roster, self.inventory(), holdings, now=self.now, linger=LINGER, busy=frozenset())
+
+    def free(self) -> list[Key]:
+        """What kubelet would hand out."""
+        return [
+            (name, device.id)
+            for name, listing in self.roster.listings.items()
+            for device in ListAndWatchResponse.parse(listing.message).devices
+            if device.health == "Healthy" and (name, device.id) not in self.holders
+        ]
+
+    @rule(card=st.integers(0, CARDS - 1), terms=TERMS)
+    def reload(self, card: int, terms: tuple[str, int]) -> None:
+        self.terms[card] = terms
+        self.publish()
+
+    @rule(card=st.integers(0, CARDS - 1))
+    def unplug(self, card: int) -> None:
+        self.terms[card] = None
+        self.publish()
+
+    @rule(seconds=st.sampled_from([1.0, LINGER]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.publish()
+
+    @rule()
+    def kubelet_stops_or_starts_answering(self) -> None:
+        self.reachable = not self.reachable
+
+    @precondition(lambda self: self.free())
+    @rule(data=st.data())
+    def allocate(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(self.free()))
+        device = self.roster.listings[key[0]].lines_of([key[1]])[key[1]].device
+        self.pods += 1
+        self.granted.add(key)
+        self.holders[key] = Holder(f"default/pod{self.pods}/main", device.sysfs_path, device.exclusive)
+
+    @precondition(lambda self: self.holders)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        del self.holders[data.draw(st.sampled_from(sorted(self.holders)))]
+
+    @invariant()
+    def nobody_shares_what_is_held_alone(self) -> None:
+        for card in {each.card for each in self.holders.values()}:
+            together = [each for each in self.holders.values() if each.card == card]
+            assert len(together) == 1 or not any(each.alone for each in together), together
+
+    @invariant()
+    def kubelet_knows_every_held_id(self) -> None:
+        known = {
+            (name, each)
+            for name, listing in self.roster.listings.items()
+            for line in listing.lines
+            for each in line.ids
+        }
+        assert set(self.holders) <= known
+
+
+TestNode = Node.TestCase
+TestNode.settings = settings(max_examples=200, stateful_step_count=25, deadline=None)
+TestNode.pytestmark = [pytest.mark.timeout(120)]
