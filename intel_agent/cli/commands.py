@@ -1,0 +1,170 @@
+"""The commands. What only one of them needs is imported when it runs."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Final
+
+from intel_agent.cli.parser import Command, Option, Values
+
+CONFIG: Final = Option(
+    names=("--config",),
+    metavar="FILE",
+    type=Path,
+    completes="file",
+    help="the configuration file (default: none, every setting has a default)",
+)
+ROOT: Final = Option(
+    names=("--root",),
+    metavar="DIR",
+    default="/",
+    completes="directory",
+    help="where to find the node's sys/ and dev/; in a pod that is where the host is mounted (default: /)",
+)
+HOST_ROOT: Final = Option(
+    names=("--host-root",),
+    metavar="DIR",
+    default="/",
+    completes="directory",
+    help="what the host itself calls that directory; paths given to kubelet start there (default: /)",
+)
+
+
+def _run(values: Values) -> int:
+    from intel_agent.cli import service
+
+    return service.run(values.config, values.root, values.host_root)
+
+
+def _devices(values: Values) -> int:
+    from intel_agent.cli import devices
+
+    return devices.run(values.config, values.root, values.host_root, values.output)
+
+
+def _demo(values: Values) -> int:
+    import anyio
+
+    from intel_agent.simulation import demo
+
+    return anyio.run(demo.run, values.node, values.seconds)
+
+
+def _check(values: Values) -> int:
+    from intel_agent import config
+
+    config.load(values.file)
+    return 0
+
+
+def _show(values: Values) -> int:
+    from intel_agent import config
+
+    sys.stdout.write(config.show(config.load(values.config), values.output))
+    return 0
+
+
+def _schema(values: Values) -> int:
+    del values
+    from intel_agent import config
+
+    sys.stdout.write(json.dumps(config.schema(), indent=2, ensure_ascii=False) + "\n")
+    return 0
+
+
+def _completion(values: Values) -> int:
+    from intel_agent.cli import completion
+
+    sys.stdout.write(completion.script(COMMANDS, values.shell))
+    return 0
+
+
+COMMANDS: Final = (
+    Command(
+        name="run",
+        summary="serve this node: find devices, offer them to kubelet, until SIGTERM",
+        description="Find the node's devices, register them with kubelet and keep the lists true until SIGTERM.\n"
+        "Needs to read /sys and /dev and to write into kubelet's device-plugins directory.\n"
+        "The configuration is read again when the file changes, or after SIGHUP.",
+        epilog="in a pod that mounts the host below /host:\n"
+        "  intel-agent run --config /etc/intel-agent.yaml --root /host",
+        run=_run,
+        options=(CONFIG, ROOT, HOST_ROOT),
+    ),
+    Command(
+        name="devices",
+        summary="list what this node would offer, and what not and why",
+        description="Look at /sys and /dev once and list every device that would be offered to kubelet,\n"
+        "and everything that was seen and is not offered, with the reason and what to do about it.\n"
+        "Needs no kubelet and changes nothing. Exits with 1 when a kind of device cannot be looked at.",
+        epilog="for scripts:\n"
+        "  intel-agent devices -o json | jq -r '.devices[] | select(.health != \"Healthy\") | .id'",
+        run=_devices,
+        options=(
+            Option(
+                names=("-o", "--output"),
+                choices=("table", "json", "yaml"),
+                default="table",
+                help="how to print it (default: table)",
+            ),
+            CONFIG,
+            ROOT,
+            HOST_ROOT,
+        ),
+    ),
+    Command(
+        name="demo",
+        summary="watch the agent work on a simulated node and kubelet",
+        description="Make a node with devices of every kind in a temporary directory, run the real agent on it\n"
+        "against a kubelet in miniature, and show what happens: registration, an allocation,\n"
+        "a GPU pulled and brought back, a kubelet restart. Needs neither hardware nor root nor a cluster.",
+        run=_demo,
+        options=(
+            Option(
+                names=("--node",), metavar="NAME", default="everything", help="which node to make (default: everything)"
+            ),
+            Option(
+                names=("--seconds",), metavar="N", type=float, help="end after so many seconds (default: at Ctrl-C)"
+            ),
+        ),
+    ),
+    Command(
+        name="config check",
+        summary="say everything that is wrong with a configuration file",
+        description="Check a configuration file as a whole and say everything that is wrong with it, one line each:\n"
+        "file, line, key, what was found and what is allowed. Silent when nothing is wrong.",
+        run=_check,
+        options=(Option(names=("file",), metavar="FILE", type=Path, completes="file", help="the configuration file"),),
+    ),
+    Command(
+        name="config show",
+        summary="print every setting and where its value comes from",
+        description="Print every setting with the value in force and where that comes from: the default, or a line\n"
+        "of the file. The YAML form is a configuration file itself.",
+        run=_show,
+        options=(
+            CONFIG,
+            Option(
+                names=("-o", "--output"),
+                choices=("yaml", "json"),
+                default="yaml",
+                help="how to print it (default: yaml)",
+            ),
+        ),
+    ),
+    Command(
+        name="config schema",
+        summary="print the JSON Schema of the configuration file",
+        run=_schema,
+    ),
+    Command(
+        name="completion",
+        summary="print the completion script for a shell",
+        epilog="to use it now:\n"
+        "  bash:  source <(intel-agent completion bash)\n"
+        "  zsh:   source <(intel-agent completion zsh)\n"
+        "  fish:  intel-agent completion fish | source",
+        run=_completion,
+        options=(Option(names=("shell",), metavar="SHELL", choices=("bash", "zsh", "fish"), help="bash, zsh or fish"),),
+    ),
+)

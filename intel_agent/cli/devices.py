@@ -1,0 +1,131 @@
+"""`intel-agent devices`: one look at the node, without kubelet."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+from intel_agent.backends import Backend
+from intel_agent.config import load
+from intel_agent.errors import AgentError, SysfsError
+from intel_agent.inventory import Found, Inventory
+from intel_agent.model import Device, Exclusion
+from intel_agent.sysfs import Host
+
+Row = tuple[str, ...]
+
+OFFERED: Row = ("RESOURCE", "ID", "SHARES", "HEALTH", "NUMA", "NODES")
+LEFT_OUT: Row = ("NOT OFFERED", "RULE", "EVIDENCE", "REMEDY")
+
+
+def run(config: Path | None, root: str, host_root: str, output: Literal["table", "json", "yaml"]) -> int:
+    """Print what the node offers; return 1 when a kind of device could not be looked at, and else 0.
+
+    Raises:
+        AgentError: the configuration cannot be used, or there is no node at `root`.
+    """
+    if not os.path.isdir(root):
+        raise AgentError(f"{root}: no such directory (--root)")
+    host = Host(root, host_root)
+    inventory = Inventory.of({each.name: look(each, host) for each in load(config).config.devices.backends})
+    match output:
+        case "table":
+            _print_tables(inventory)
+        case "json":
+            sys.stdout.write(json.dumps(report(inventory), indent=2, ensure_ascii=False) + "\n")
+        case "yaml":
+            import yaml
+
+            yaml.safe_dump(report(inventory), sys.stdout, sort_keys=False, allow_unicode=True)
+    return 1 if any(found.problem for found in inventory.found.values()) else 0
+
+
+def look(backend: Backend, host: Host) -> Found:
+    """Return what the backend sees; a failure is part of it."""
+    try:
+        return Found.of(backend.discover(host))
+    except SysfsError as error:
+        return Found(problem=str(error))
+
+
+def report(inventory: Inventory) -> dict[str, list[dict[str, object]]]:
+    """Return everything that is known, for programs."""
+    found = inventory.found.items()
+    return {
+        "devices": [{"backend": name, **_described(each)} for name, look in found for each in look.devices],
+        "excluded": [{"backend": name, **asdict(each)} for name, look in found for each in look.exclusions],
+        "problems": [{"backend": name, "problem": look.problem} for name, look in found if look.problem],
+    }
+
+
+def _described(device: Device) -> dict[str, object]:
+    return {
+        "resource": device.resource,
+        "id": device.id,
+        "shares": device.shares,
+        "health": str(device.health),
+        "faults": [
+            {"reason": str(each.reason), "source": each.source, "detail": each.detail} for each in sorted(device.faults)
+        ],
+        "numaNodes": list(device.numa_nodes),
+        "nodes": [
+            {"path": each.path, "hostPath": each.host_path, "permissions": each.permissions}
+            for each in device.edits.device_nodes
+        ],
+        "sysfsPath": device.sysfs_path,
+        "attributes": dict(device.attributes),
+    }
+
+
+def _print_tables(inventory: Inventory) -> None:
+    tables = [(OFFERED, [_offered(each) for each in inventory.devices])]
+    if inventory.exclusions:
+        tables.append((LEFT_OUT, [_left_out(each) for each in inventory.exclusions]))
+    if sys.stdout.isatty():
+        _print_for_people(tables)
+    else:
+        sys.stdout.write("\n\n".join("\n".join(aligned([head, *rows])) for head, rows in tables) + "\n")
+    for name, found in inventory.found.items():
+        if found.problem:
+            sys.stderr.write(f"intel-agent: {name}: {found.problem}\n")
+
+
+def _offered(device: Device) -> Row:
+    return (
+        device.resource,
+        device.id,
+        "-" if device.shares is None else str(device.shares),
+        ", ".join([device.health, *(f"{each.reason}: {each.detail}" for each in sorted(device.faults))]),
+        ",".join(map(str, device.numa_nodes)) or "-",
+        ",".join(each.path for each in device.edits.device_nodes) or "-",
+    )
+
+
+def _left_out(exclusion: Exclusion) -> Row:
+    return (exclusion.path, exclusion.rule, exclusion.evidence, exclusion.remedy)
+
+
+def aligned(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield one line a row, columns two spaces apart."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _print_for_people(tables: Sequence[tuple[Row, list[Row]]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    for head, rows in tables:
+        table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+        for title in head:
+            table.add_column(title, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell, style="red" if cell.startswith("Unhealthy") else "") for cell in row))
+        console.print(table)
+        console.print()
