@@ -40,7 +40,7 @@ def _bash(commands: Sequence[Command]) -> str:
             if action := _bash_value(option):
                 names = [name for name in option.names if name.startswith("-")]
                 lines += [f'        "{command.name} "*"{name} ") {action} ;;' for name in names]
-        lines.append(f"        "{command.name} "*) {_bash_words(command)} ;;")
+        lines.append(f'        "{command.name} "*) {_bash_words(command)} ;;')
     lines += [f'        "{group} ") words="{" ".join(_inside(commands, group))}" ;;' for group in GROUPS]
     lines.append(f'        " ") words="{" ".join(_first_words(commands))} --help --version" ;;')
     return _BASH.format(cases="\n".join(lines))

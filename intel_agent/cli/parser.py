@@ -7,6 +7,7 @@ from importlib import metadata
 from typing import Literal
 
 Values = argparse.Namespace
+AddParser = Callable[..., argparse.ArgumentParser]
 
 DESCRIPTION = """\
 Every Intel accelerator of a Kubernetes node, from one process: finds GPUs, SGX, DSA and IAA
@@ -63,31 +64,37 @@ def parsed(commands: Sequence[Command], arguments: Sequence[str]) -> tuple[Comma
         prog="intel-agent",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_formatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"intel-agent {metadata.version('intel-agent')}")
-    top = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    groups = {
-        name: top.add_parser(name, help=summary, description=summary).add_subparsers(
-            title="commands", metavar="COMMAND", required=True
-        )
-        for name, summary in GROUPS.items()
-    }
+    add_top = _adder(parser)
+    adders: dict[str, AddParser] = {}
     for command in commands:
         group, _, name = command.name.rpartition(" ")
-        _add(groups[group] if group else top, name, command)
+        if group and group not in adders:
+            adders[group] = _adder(add_top(group, help=GROUPS[group], description=GROUPS[group]))
+        _add(adders.get(group, add_top), name, command)
     values = parser.parse_args(arguments)
     return next(each for each in commands if each.name == values.command), values
 
 
-def _add(group: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, command: Command) -> None:
-    parser = group.add_parser(
+def _adder(parser: argparse.ArgumentParser) -> AddParser:
+    """Return the function that adds a command to `parser`."""
+    return parser.add_subparsers(title="commands", metavar="COMMAND", required=True).add_parser
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=32)
+
+
+def _add(add: AddParser, name: str, command: Command) -> None:
+    parser = add(
         name,
         help=command.summary,
         description=command.description or command.summary,
         epilog=command.epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_formatter,
         allow_abbrev=False,
     )
     parser.set_defaults(command=command.name)
