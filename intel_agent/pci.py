@@ -18,13 +18,9 @@ ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 
 _ID = re.compile(r"0x[0-9a-f]{4}")
 
-IdList = Annotated[
-    tuple[str | int, ...] | str | int,
-    msgspec.Meta(
-        # An integer is taken only to be refused in better words than "expected a string".
-        extra_json_schema={"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]},
-    ),
-]
+# An integer is taken only to be refused in better words than "expected a string"; the schema does not take it.
+_Id = Annotated[str | int, msgspec.Meta(extra_json_schema={"type": "string", "pattern": "^ *0[xX][0-9a-fA-F]{4} *$"})]
+IdList = Annotated[tuple[_Id, ...] | str | int, msgspec.Meta(extra_json_schema={"type": ["array", "string"]})]
 """Ids in a configuration: a list, or the comma list of the existing custom resources."""
 
 

@@ -62,7 +62,8 @@ class Host:
     """
 
     def __init__(self, root: str = "/", host_root: str = "/", look: Look | None = None) -> None:
-        self.root = root.rstrip("/")
+        # Links are followed below it, and paths that come out of that are compared with it.
+        self.root = os.path.realpath(root).rstrip("/")
         self.host_root = host_root.rstrip("/")
         self.look = look or Look()
         self.simulated = os.path.exists(f"{self.root}/{SIMULATION_MARK}")

@@ -16,7 +16,7 @@ from intel_agent import pci
 from intel_agent.allocation import PolicyName
 from intel_agent.backends import MAX_SHARES, Backend
 from intel_agent.errors import SysfsError
-from intel_agent.model import ContainerEdits, Device, DeviceNode, Exclusion, Mount, merged
+from intel_agent.model import ContainerEdits, Device, DeviceNode, Exclusion, Mount
 from intel_agent.sysfs import Dir, Host, unreadable
 
 BY_PATH = "/dev/dri/by-path"
@@ -26,6 +26,7 @@ _CARD = re.compile(r"card[0-9]+")
 _NODE = re.compile(r"(card|renderD)[0-9]+")
 _MEI = re.compile(r"mei[0-9]+")
 _SEE_DEV = "check that the agent sees the whole /dev of the host and that nothing removes device files"
+_REPORT = "report this with the names of the kernel and the card"
 _SEE_UDEV = "udev makes these links: check that it runs"
 
 _MODELS = {
@@ -94,8 +95,8 @@ class Gpu(Backend, frozen=True, kw_only=True):
             except SysfsError as error:
                 yield unreadable(host.kernel_path(link), error)
                 continue
-            if function is not None:
-                cards[function] = link.name
+            if function is not None and cards.setdefault(function, link.name) != link.name:
+                yield _excluded(host.kernel_path(link), "second-card", f"{cards[function]} is the same device", _REPORT)
         offered: list[Device] = []
         for item in host.each(cards, lambda function: self._card(host, cards[function], function)):
             if isinstance(item, Device):
@@ -213,7 +214,7 @@ def _monitoring(host: Host, cards: Sequence[Device]) -> Iterator[Device | Exclus
                 controllers = [mei for parent in function.children("*.mei-*") for mei in (parent / "mei").children()]
                 found = {mei: host.node(f"/dev/{mei.name}") for mei in controllers if _MEI.fullmatch(mei.name)}
         except SysfsError as error:
-            yield _excluded(f"{card.sysfs_path}/{card.id}", "controller", str(error), _SEE_DEV)
+            yield _excluded(card.sysfs_path, "controller", str(error), _SEE_DEV)
             continue
         nodes.extend(node for node in found.values() if node)
         yield from (_absent(host, mei, f"/dev/{mei.name}") for mei, node in found.items() if not node)
@@ -221,7 +222,7 @@ def _monitoring(host: Host, cards: Sequence[Device]) -> Iterator[Device | Exclus
         id="all",
         resource="gpu.intel.com/monitoring",
         sysfs_path="/sys/class/drm",
-        edits=merged([ContainerEdits(device_nodes=tuple(nodes))]),
+        edits=ContainerEdits(device_nodes=tuple(nodes)),
         cdi_name="monitoring",
         attributes={"cards": ",".join(card.id for card in cards)},
     )
