@@ -23,7 +23,12 @@ def generate(target: Path) -> None:
 
 
 def different(left: Path, right: Path) -> list[str]:
-    names = {str(each.relative_to(base)) for base in (left, right) for each in base.rglob("*") if each.suffix in {".py", ".typed"}}
+    names = {
+        str(each.relative_to(base))
+        for base in (left, right)
+        for each in base.rglob("*")
+        if each.suffix in {".py", ".typed"}
+    }
     _, unequal, absent = filecmp.cmpfiles(left, right, sorted(names), shallow=False)
     return unequal + absent
 

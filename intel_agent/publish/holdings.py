@@ -3,12 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-import anyio
-from grpclib.client import Channel
-from grpclib.exceptions import GRPCError, StreamTerminatedError
-
 from intel_agent._proto.v1 import ListPodResourcesRequest, PodResourcesListerStub
-from intel_agent.errors import KubeletError
+from intel_agent.publish.client import calling
 
 DEADLINE = 2.0
 """How long kubelet may take to answer, in seconds."""
@@ -28,8 +24,11 @@ class Holdings:
     known: bool = False
 
     def guess(self, granted: Iterable[Key]) -> "Holdings":
-        """Return what must be assumed until kubelet is asked again: what was held, and all that was handed out."""
-        return Holdings({**dict.fromkeys(granted), **self.held}, known=False)
+        """Return what must be assumed until kubelet is asked again: what was held, and all that was handed out.
+
+        By whom is forgotten: another pod may have got it since.
+        """
+        return Holdings(dict.fromkeys((*self.held, *granted)), known=False)
 
 
 async def ask(path: str) -> Holdings:
@@ -38,14 +37,8 @@ async def ask(path: str) -> Holdings:
     Raises:
         KubeletError: it does not answer on the socket `path`.
     """
-    channel = Channel(path=path)
-    try:
-        with anyio.fail_after(DEADLINE):
-            answer = await PodResourcesListerStub(channel).list(ListPodResourcesRequest())
-    except (OSError, GRPCError, StreamTerminatedError) as error:  # TimeoutError is an OSError
-        raise KubeletError(f"{path}: {str(error) or 'no answer'}") from error
-    finally:
-        channel.close()
+    async with calling(path) as channel:
+        answer = await PodResourcesListerStub(channel).list(ListPodResourcesRequest(), timeout=DEADLINE)
     held: dict[Key, str | None] = {
         (devices.resource_name, each): f"{pod.namespace}/{pod.name}/{container.name}"
         for pod in answer.pod_resources

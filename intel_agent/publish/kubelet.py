@@ -14,12 +14,11 @@ from dataclasses import dataclass
 import anyio
 import anyio.to_thread
 import structlog
-from grpclib.client import Channel
-from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 
 from intel_agent._proto import v1beta1
 from intel_agent.errors import DirectoryGoneError, KubeletError
 from intel_agent.latest import Latest
+from intel_agent.publish.client import calling
 
 log = structlog.get_logger()
 
@@ -28,10 +27,8 @@ REGISTER_DEADLINE = 20.0
 """How long kubelet may take to answer Register, in seconds; it gives itself 10 to reach us."""
 IDENTIFY_DEADLINE = 1.0
 """How long whoever serves a socket file may take to prove it, in seconds."""
-FAST, SLOW, CALM = 0.05, 0.1, 30.0
-"""Seconds between looks: while kubelet is missed, after it was missed for long, and while all is well."""
-PATIENCE = 200
-"""Fast looks before slow ones."""
+MISSED, CALM = 0.08, 30.0
+"""Seconds between looks: while kubelet is missed, and while all is well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +70,13 @@ class Kubelet:
         Raises:
             DirectoryGoneError: the directory was removed under our mount and can never come back.
         """
-        looks = 0
         while True:
             found = await anyio.to_thread.run_sync(_incarnation, self.directory, self.socket)
             if found != self.incarnation.value:
                 log.info("kubelet.found" if found else "kubelet.lost", socket=self.socket)
                 self.incarnation.set(found)
-                looks = 0
-            looks = looks + 1 if self._missed_by else 0
             if self._missed_by:
-                await anyio.sleep(FAST if looks < PATIENCE else SLOW)
+                await anyio.sleep(MISSED)
             else:
                 with anyio.move_on_after(CALM):
                     await self._look.wait()
@@ -106,24 +100,8 @@ class Kubelet:
             KubeletError: kubelet cannot be reached, does not answer in time, or refuses, in its own words.
         """
         request = v1beta1.RegisterRequest(version=VERSION, endpoint=endpoint, resource_name=resource, options=options)
-        channel = Channel(path=self.socket)
-        try:
+        async with calling(self.socket) as channel:
             await v1beta1.RegistrationStub(channel).register(request, timeout=REGISTER_DEADLINE)
-        except GRPCError as error:
-            raise KubeletError(error.message or error.status.name) from error
-        except TimeoutError as error:
-            raise KubeletError(f"no answer within {REGISTER_DEADLINE:.0f} s") from error
-        except (OSError, ProtocolError, StreamTerminatedError) as error:
-            raise KubeletError(_words(error)) from error
-        finally:
-            channel.close()
-
-
-def _words(error: Exception) -> str:
-    """Say what went wrong without what differs from try to try."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return os.strerror(error.errno).lower()
-    return str(error) or type(error).__name__
 
 
 def _incarnation(directory: str, path: str) -> Incarnation | None:
@@ -156,20 +134,19 @@ async def served_by_another(path: str) -> bool:
     """Return whether a device plugin answers on the socket file `path`: a connection alone proves nothing."""
     if not await anyio.to_thread.run_sync(os.path.exists, path):
         return False
-    channel = Channel(path=path)
     try:
-        await v1beta1.DevicePluginStub(channel).get_device_plugin_options(v1beta1.Empty(), timeout=IDENTIFY_DEADLINE)
-    except (OSError, GRPCError, ProtocolError, StreamTerminatedError):
+        async with calling(path) as channel:
+            plugin = v1beta1.DevicePluginStub(channel)
+            await plugin.get_device_plugin_options(v1beta1.Empty(), timeout=IDENTIFY_DEADLINE)
+    except KubeletError:
         return False
-    finally:
-        channel.close()
     return True
 
 
 class BackOff:
     """Growing pauses with jitter, so that resources do not all knock at once."""
 
-    def __init__(self, first: float = 0.1, most: float = 5.0) -> None:
+    def __init__(self, first: float = 0.1, most: float = 8.0) -> None:
         self._first = first
         self._most = most
         self._next = first

@@ -40,20 +40,26 @@ class Registration:
     async def run(self) -> None:
         """Serve and register, for ever; whatever fails is tried again."""
         while True:
-            with self._kubelet.missing():
-                server = await self._serving()
-                try:
-                    incarnation = await self._registered(server)
-                except BaseException:
-                    await self._end(server)
-                    raise
             try:
-                if incarnation is not None:
-                    await self._stay(incarnation)
-            finally:
-                self.registered = None
-                await self._end(server)
-            await self._pause(incarnation)
+                await self._live()
+            except Exception as error:
+                log.exception("registration.failed", resource=self._plugin.resource, problem=repr(error))
+                await anyio.sleep(self._back_off.pause())
+
+    async def _live(self) -> None:
+        """Serve and register with one kubelet, until it lets go of us or another one is there."""
+        with self._kubelet.missing():
+            server = await self._serving()
+        try:
+            with self._kubelet.missing():
+                incarnation = await self._registered(server)
+            if incarnation is None:
+                return
+            await self._stay(incarnation)
+        finally:
+            self.registered = None
+            await self._end(server)
+        await self._pause(incarnation)
 
     async def _serving(self) -> SocketServer:
         """Return a server on our socket, as soon as there is a kubelet, the lock is ours and nobody else serves it."""
@@ -76,22 +82,43 @@ class Registration:
             incarnation = await self._kubelet.present()
             if not await server.is_ours():
                 return None
-            before = self._plugin.streams.revision
-            try:
-                await self._kubelet.register(self._endpoint, self._plugin.resource, self._plugin.options)
-                with anyio.fail_after(LIST_DEADLINE):
-                    await self._plugin.streams.newer(before)
-            except KubeletError as error:
-                self._refused(str(error))
-            except TimeoutError:
-                self._refused(f"kubelet did not ask for the list within {LIST_DEADLINE:.0f} s")
-            else:
+            if await self._tried(incarnation):
                 self._problem = None
                 self.registered = incarnation
                 log.info("resource.registered", resource=self._plugin.resource)
                 return incarnation
             with anyio.move_on_after(self._back_off.pause()):
                 await self._kubelet.other_than(incarnation)
+
+    async def _tried(self, incarnation: Incarnation) -> bool:
+        """Try once to register. A new kubelet ends the try: it sweeps our socket away before it takes our call."""
+        taken = False
+        async with anyio.create_task_group() as group:
+
+            async def register() -> None:
+                nonlocal taken
+                taken = await self._taken()
+                group.cancel_scope.cancel()
+
+            group.start_soon(register)
+            await self._kubelet.other_than(incarnation)
+            group.cancel_scope.cancel()
+        return taken
+
+    async def _taken(self) -> bool:
+        """Register and wait until kubelet asks for the list; return whether it did."""
+        before = self._plugin.streams.revision
+        try:
+            await self._kubelet.register(self._endpoint, self._plugin.resource, self._plugin.options)
+            with anyio.fail_after(LIST_DEADLINE):
+                await self._plugin.streams.newer(before)
+        except KubeletError as error:
+            self._refused(str(error))
+        except TimeoutError:
+            self._refused(f"kubelet did not ask for the list within {LIST_DEADLINE:.0f} s")
+        else:
+            return True
+        return False
 
     async def _stay(self, incarnation: Incarnation) -> None:
         """Wait until the stream ends or another kubelet is there."""

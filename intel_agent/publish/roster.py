@@ -115,19 +115,23 @@ def _listing(old: Listing, present: list[_Draft], departing: list[_Draft]) -> Li
 
 
 def _present(devices: Iterable[Device], pins: Mapping[str, Pin]) -> list[_Draft]:
-    """One line for each device; two when some of its ids are held on other terms."""
+    """One line for each device; two when it is pinned by just one of its own ids.
+
+    That id stays as it is: once its pod lets go, nobody holds the device any more. As long as others do, kubelet must
+    not have it again, so all ids are unhealthy then.
+    """
     drafts: list[_Draft] = []
     for device in devices:
         pin = pins.get(device.sysfs_path) if pins else None
         if pin is None:
             drafts.append((device, device.ids, device.faults, None))
             continue
-        own = tuple(each for each in device.ids if (device.resource, each) in pin)
-        free = tuple(each for each in device.ids if (device.resource, each) not in pin)
+        own = tuple(each for each in device.ids if pin.keys() == {(device.resource, each)})
+        others = tuple(each for each in device.ids if each not in own)
         if own:
             drafts.append((device, own, device.faults, None))
-        if free:
-            drafts.append((device, free, device.faults | {_held(pin)}, None))
+        if others:
+            drafts.append((device, others, device.faults | {_held(pin)}, None))
     return drafts
 
 
@@ -160,16 +164,16 @@ def _pins(before: Roster, inventory: Inventory, holdings: Holdings) -> dict[str,
         return {}
     owners = _owners(before, holders)
     pins: dict[str, dict[Key, str | None]] = {
-        path: {key: holders.get(key, who) for key, who in pin.items() if _still(key, who, holdings)}
+        path: {key: holders.get(key) or who for key, who in pin.items() if _still(key, who, holdings)}
         for path, pin in before.pins.items()
     }
     for device in inventory.devices:
         pin = pins.setdefault(device.sysfs_path, {})
         for key, owner in owners.get(device.sysfs_path, ()):
             if _other_terms(owner, device):
-                pin[key] = holders[key]
+                pin[key] = holders[key] or pin.get(key)
         if device.exclusive:
-            pin |= {key: who for key, who in holders.items() if _former_share(key, device)}
+            pin |= {key: who or pin.get(key) for key, who in holders.items() if _former_share(key, device)}
     return {path: pin for path, pin in pins.items() if pin}
 
 

@@ -54,7 +54,6 @@ async def follow(on_event: Callable[[Event], None], on_missed: Missed) -> None:
     Raises:
         OSError: the kernel gives us no socket.
     """
-
     closing = False
 
     def arrived(data: bytes, sender: tuple[int, int] | None) -> None:

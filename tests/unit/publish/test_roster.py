@@ -155,7 +155,7 @@ def test_a_card_that_becomes_exclusive_waits_for_all_pods_that_share_it() -> Non
     both = held((I915, "card0-0"), (I915, "card0-1"))
 
     roster = told(shared, card(shares=1), holdings=both, now=1.0)
-    assert health(roster) == {"card0-0": "Healthy", "card0-1": "Unhealthy"}
+    assert health(roster) == {"card0-0": "Unhealthy", "card0-1": "Unhealthy"}
 
     roster = told(roster, card(shares=1), holdings=held((I915, "card0-1")), now=2.0)
     assert health(roster) == {"card0-0": "Unhealthy", "card0-1": "Unhealthy"}

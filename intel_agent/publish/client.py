@@ -1,0 +1,34 @@
+"""One call to somebody's unix socket, with every way in which it can fail turned into ours."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from grpclib.client import Channel
+from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
+
+from intel_agent.errors import KubeletError
+
+
+@asynccontextmanager
+async def calling(path: str) -> AsyncIterator[Channel]:
+    """Give a channel to the socket `path` and close it. Calls must have a deadline of their own.
+
+    Raises:
+        KubeletError: nobody is there, the answer did not come in time, or it is a refusal, in the peer's words.
+    """
+    channel = Channel(path=path)
+    try:
+        yield channel
+    except GRPCError as error:
+        raise KubeletError(error.message or error.status.name) from error
+    except TimeoutError as error:
+        raise KubeletError("no answer in time") from error
+    except OSError as error:
+        raise KubeletError((error.strerror or str(error)).lower()) from error
+    except (ProtocolError, StreamTerminatedError) as error:
+        raise KubeletError(str(error)) from error
+    except AttributeError as error:
+        # grpclib 0.4.9 stumbles over its own closed connection when the peer accepts and closes at once.
+        raise KubeletError("the connection was closed at once") from error
+    finally:
+        channel.close()
