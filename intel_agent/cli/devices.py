@@ -20,6 +20,9 @@ Row = tuple[str, ...]
 OFFERED: Row = ("RESOURCE", "ID", "SHARES", "HEALTH", "NUMA", "NODES")
 LEFT_OUT: Row = ("NOT OFFERED", "RULE", "EVIDENCE", "REMEDY")
 
+_FOLDED = frozenset({"HEALTH", "NODES", "EVIDENCE", "REMEDY"})
+"""Columns that may take several lines on a terminal; the others are for copying."""
+
 
 def run(config: Path | None, root: str, host_root: str, output: Literal["table", "json", "yaml"]) -> int:
     """Print what the node offers; return 1 when a kind of device could not be looked at, and else 0.
@@ -124,7 +127,7 @@ def _print_for_people(tables: Sequence[tuple[Row, list[Row]]]) -> None:
     for head, rows in tables:
         table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
         for title in head:
-            table.add_column(title, overflow="fold")
+            table.add_column(title, overflow="fold", no_wrap=title not in _FOLDED)
         for row in rows:
             table.add_row(*(Text(cell, style="red" if cell.startswith("Unhealthy") else "") for cell in row))
         console.print(table)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from intel_agent.config.document import Entries, Items, Node, Refused, Scalar
+from intel_agent.config.document import Entries, Items, Node, Refused, Scalar, Shape
 from intel_agent.config.schema import Json, Schema, entries, items, root, words
 
 _KINDS = {type(None): "null", bool: "boolean", int: "integer", float: "number", str: "string"}
@@ -70,7 +70,8 @@ class Check:
             name = self._key(key, path)
             if name is None:
                 continue
-            inner = f"{path}.{name}" if path else name
+            shown = name if name.isprintable() else json.dumps(name)
+            inner = f"{path}.{shown}" if path else shown
             if name in first:
                 self._note(key.line, inner, f"found twice, first in line {first[name]}; allowed once")
             elif name in known or isinstance(others, dict):
@@ -123,7 +124,7 @@ def _branches(schema: Schema) -> Iterator[Schema]:
         yield schema
 
 
-def _fits(node: Node, schema: Schema) -> bool:
+def _fits(node: Shape, schema: Schema) -> bool:
     """Return whether the schema is about what the node is; a value may still be outside its range."""
     kind = _kind(node)
     if "enum" in schema:
@@ -131,7 +132,7 @@ def _fits(node: Node, schema: Schema) -> bool:
     return schema.get("type", kind) == kind or (schema["type"], kind) == ("number", "integer")
 
 
-def _kind(node: Node) -> str:
+def _kind(node: Shape) -> str:
     """Return JSON Schema's word for what the node is."""
     match node:
         case Scalar():
@@ -140,8 +141,6 @@ def _kind(node: Node) -> str:
             return "array"
         case Entries():
             return "object"
-        case Refused():
-            return ""
         case _:
             assert_never(node)
 
@@ -164,7 +163,7 @@ def _outside(node: Scalar, schema: Schema) -> str | None:
             return None if inside else ""
 
 
-def _mismatch(node: Node, schema: Schema) -> str:
+def _mismatch(node: Shape, schema: Schema) -> str:
     complaint = f"found {found(node)}; allowed {words(schema)}"
     kinds = {str(each.get("type", "string")) for each in _branches(schema)}
     if not isinstance(node, Scalar):

@@ -77,7 +77,8 @@ class Refused:
     remedy: str
 
 
-Node: TypeAlias = Scalar | Items | Entries | Refused
+Shape: TypeAlias = Scalar | Items | Entries
+Node: TypeAlias = Shape | Refused
 
 
 def read(text: str) -> Node | None:
@@ -140,10 +141,8 @@ def _node(event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
         case yaml.MappingStartEvent():
             inner = tuple(_nodes(events, depth))
             node = Entries(line, tuple(zip(inner[::2], inner[1::2], strict=True)))
-        case yaml.AliasEvent():
-            return Refused(line, f"the alias *{event.anchor}", "write the value out")
-        case _:
-            raise AssertionError(event)
+        case _:  # an alias: nothing else can stand here
+            return Refused(line, f"the alias *{getattr(event, 'anchor', '')}", "write the value out")
     return node if event.tag is None else Refused(line, f"the tag {event.tag}", "write the value without a tag")
 
 
@@ -160,9 +159,11 @@ def _line(event: yaml.Event) -> int:
 
 
 def _syntax_error(text: str, error: yaml.MarkedYAMLError) -> DocumentError:
-    mark = error.problem_mark or error.context_mark
-    line = mark.line + 1 if mark is not None else 1
+    lines = text.splitlines() or [""]
+    marks = [mark.line for mark in (error.problem_mark, error.context_mark) if mark is not None]
+    # What never ends is noticed behind the last line; where it begins says more.
+    line = next((each for each in marks if each < len(lines)), len(lines) - 1)
     problem = " ".join(part for part in (error.context, error.problem) if part)
-    if "\t" in (text.splitlines() or [""])[min(line, len(text.splitlines())) - 1]:
-        return DocumentError(line, f"found a tab; allowed spaces ({problem})")
-    return DocumentError(line, f"found no YAML ({problem})")
+    if "\t" in lines[line]:
+        return DocumentError(line + 1, f"found a tab; allowed spaces ({problem})")
+    return DocumentError(line + 1, f"found no YAML ({problem})")

@@ -87,9 +87,8 @@ def _beyond_types(check: Check, data: dict[str, Json]) -> Iterator[Problem]:
             inner = entries(inner.get(key))
         sound = {key: value for key, value in inner.items() if not _touched(f"{path}.{key}", wrong)}
         for key, text in msgspec.convert(sound, section).problems().items():
-            # Without the values that are wrong already a section may see problems where there are none.
-            if key in sound:
-                yield Problem(check.lines[f"{path}.{key}"], f"{path}.{key}", text)
+            line = check.lines.get(f"{path}.{key}", check.lines.get(path, 1))
+            yield Problem(line, f"{path}.{key}", text)
 
 
 def _touched(path: str, wrong: Iterable[str]) -> bool:
