@@ -42,7 +42,7 @@ class Agent:
         self.process = Daemon(command, self._log)
         self.configure()
 
-    def configure(self, **sections: Mapping[str, object]) -> None:
+    def configure(self, *, rescan_seconds: float = RESCAN_SECONDS, **sections: Mapping[str, object]) -> None:
         """Write the configuration file; the sections stand above the machine's usual ones."""
         kubelet = self._node.kubelet
         content = {
@@ -51,7 +51,7 @@ class Agent:
                 "podResourcesSocket": str(kubelet.pod_resources.socket),
             },
             "cdi": {"directory": str(self._node.cdi)},
-            "health": {"rescanSeconds": RESCAN_SECONDS, "lingerSeconds": LINGER_SECONDS},
+            "health": {"rescanSeconds": rescan_seconds, "lingerSeconds": LINGER_SECONDS},
             "devices": {**DEVICES, **sections},
         }
         draft = self._config.with_suffix(".draft")
@@ -80,8 +80,10 @@ class Agent:
 
         try:
             eventually(as_offered, "offer", within=within)
-        except TimeoutError:
-            assert self.offered() == offer, self._log.read_text()[-4000:]
+        except TimeoutError as error:
+            now = self.offered()
+            wrong = {each: set(ids) for each, ids in now.items() if ids != offer[each]}
+            raise AssertionError(f"wrong: {wrong}; the agent's log: {self._log.read_text()[-4000:]}") from error
         return self
 
 

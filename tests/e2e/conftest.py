@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,9 +92,9 @@ def start_agent(node: Node, machine: Machine) -> Iterator[Callable[..., Agent]]:
     """Start agents, each with a name of its own; all are stopped at the end."""
     with ExitStack() as agents:
 
-        def start(name: str = "agent", **sections: dict[str, object]) -> Agent:
+        def start(name: str = "agent", **settings: Any) -> Agent:
             agent = Agent(node, machine, name)
-            agent.configure(**sections)
+            agent.configure(**settings)
             agents.callback(agent.process.kill)
             return agent.start()
 

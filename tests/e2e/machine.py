@@ -112,6 +112,7 @@ def _queue(unit: str, queue: str, mode: str, minor: int, address: str) -> str:
 {directory}/mode = {mode}
 {directory}/type = user
 {directory}/name = app
+{directory}/{nodes}!{queue}/dev = {major}:{minor}
 /dev/{nodes}/{queue} c {major}:{minor}
 /dev/char/{major}:{minor} -> ../{nodes}/{queue}
 """

@@ -21,6 +21,19 @@ from .waiting import eventually
 POD_SECONDS = 20.0
 """How long a pod may take to get where it should be."""
 
+REFUSAL = "Pod was rejected: Allocate failed due to "
+"""How kubelet begins to say that a pod does not get its devices."""
+
+
+def unavailable(resource: str) -> str:
+    """Return what kubelet says when it has no device left."""
+    return f"requested number of devices unavailable for {resource}. Requested: 1, Available: 0"
+
+
+def unhealthy(resource: str) -> str:
+    """Return what kubelet says when none of the devices is healthy."""
+    return f"no healthy devices present; cannot allocate unhealthy devices {resource}"
+
 
 def binaries(name: str) -> Path:
     """Return the folder of the binaries that tests/e2e/<name>/build.sh builds, or finds in its cache."""
@@ -128,13 +141,19 @@ class StaticPod:
             assert status.phase != "Failed", f"{status.reason}: {status.message}"
             return status.phase == "Running" and all(entry.ready for entry in status.container_statuses)
 
-        eventually(running, f"running {self.name}, log in {self._node.base}", within=POD_SECONDS)
+        try:
+            eventually(running, f"running {self.name}", within=POD_SECONDS)
+        except TimeoutError as error:
+            waiting = [entry.state.waiting for entry in self.status.container_statuses]
+            raise AssertionError(f"{self.name} does not run: {waiting}") from error
         return self
 
     def until_refused(self) -> str:
-        """Wait until kubelet has refused to admit the pod, and return its reason and message."""
+        """Wait until kubelet has refused to give the pod its devices, and return why."""
         eventually(lambda: self.status.phase == "Failed", f"refusal of {self.name}", within=POD_SECONDS)
-        return f"{self.status.reason}: {self.status.message}"
+        status = self.status
+        assert status.reason == "UnexpectedAdmissionError", status
+        return status.message.removeprefix(REFUSAL).removesuffix(", which is unexpected")
 
     def report(self, container: str = "main") -> Report:
         """Return what a container found inside when it started last."""

