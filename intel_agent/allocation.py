@@ -3,13 +3,13 @@
 Ids of one device share everything before their last hyphen (`card0-0`, `card0-1`).
 """
 
+import heapq
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, assert_never
 
 from intel_agent.sysfs import natural
 
 PolicyName = Literal["none", "balanced", "packed"]
-
 
 
 def preferred(policy: PolicyName, available: Sequence[str], must_include: Sequence[str], size: int) -> list[str]:
@@ -19,9 +19,10 @@ def preferred(policy: PolicyName, available: Sequence[str], must_include: Sequen
     The same request always gets the same answer.
     """
     taken = list(dict.fromkeys(must_include))
-    free = [each for each in dict.fromkeys(available) if each not in set(taken)]
+    chosen = frozenset(taken)
+    free = [each for each in dict.fromkeys(available) if each not in chosen]
     wanted = size - len(taken)
-    if size <= 0 or wanted < 0 or wanted > len(free) or not set(taken) <= set(available):
+    if size <= 0 or wanted < 0 or wanted > len(free) or not chosen <= set(available):
         return []
     match policy:
         case "none":
@@ -30,6 +31,8 @@ def preferred(policy: PolicyName, available: Sequence[str], must_include: Sequen
             return taken + _balanced(free, wanted)
         case "packed":
             return taken + _packed(taken, free)[:wanted]
+        case _:
+            assert_never(policy)
 
 
 def device_of(share: str) -> str:
@@ -38,7 +41,7 @@ def device_of(share: str) -> str:
 
 
 def _distinct_first(taken: Sequence[str], free: Sequence[str]) -> list[str]:
-    """One id of each device that is not used yet, then the others; both in the given order."""
+    """Return one id of each device that is not used yet, then the others; both in the given order."""
     seen = {device_of(each) for each in taken}
     first: list[str] = []
     others: list[str] = []
@@ -50,18 +53,21 @@ def _distinct_first(taken: Sequence[str], free: Sequence[str]) -> list[str]:
 
 
 def _balanced(free: Sequence[str], wanted: int) -> list[str]:
-    """Take, again and again, from the device that has most ids left."""
+    """Return ids taken, one by one, from the device that has most left."""
     left: dict[str, list[str]] = {}
     for each in sorted(free, key=natural, reverse=True):
         left.setdefault(device_of(each), []).append(each)
+    fullest = [(-len(shares), natural(device), device) for device, shares in left.items()]
+    heapq.heapify(fullest)
     picked: list[str] = []
     while len(picked) < wanted:
-        fullest = min(left, key=lambda device: (-len(left[device]), natural(device)))
-        picked.append(left[fullest].pop())
+        count, order, device = fullest[0]
+        picked.append(left[device].pop())
+        heapq.heapreplace(fullest, (count + 1, order, device))
     return picked
 
 
 def _packed(taken: Sequence[str], free: Sequence[str]) -> list[str]:
-    """Fill the devices that are used already, then one device after the other."""
+    """Return ids of the devices that are used already, then those of one device after the other."""
     used = {device_of(each) for each in taken}
     return sorted(free, key=lambda each: (device_of(each) not in used, natural(each)))

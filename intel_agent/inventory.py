@@ -42,7 +42,8 @@ class Found:
             for device in before.devices
             if device.sysfs_path in unreadable and device.sysfs_path not in seen
         )
-        return replace(self, devices=self.devices + kept) if kept else self
+        # A card may have got the number of one that cannot be read any more: whoever can be read has the name.
+        return _unclaimed({}, replace(self, devices=self.devices + kept)) if kept else self
 
     def failed(self, problem: str, *, lasting: bool) -> "Found":
         """Return this look, the last good one, for a backend that `problem` keeps from looking.

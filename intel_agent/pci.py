@@ -16,6 +16,9 @@ INTEL = "0x8086"
 ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 """Domain (four digits or more), bus, device, function."""
 
+_NO_NODE = -1
+"""What the kernel writes for a device that is near to no node in particular."""
+
 _ID = re.compile(r"0x[0-9a-f]{4}")
 
 # An integer is taken only to be refused in better words than "expected a string"; the schema does not take it.
@@ -99,4 +102,6 @@ def numa_nodes(directory: Dir) -> tuple[int, ...]:
         SysfsError: the file cannot be read or holds no number.
     """
     node = directory.optional_integer("numa_node")
-    return () if node is None or node < 0 else (node,)
+    if node is not None and node < _NO_NODE:
+        raise SysfsError(f"{directory.path}/numa_node", f"{node} is not a NUMA node, nor {_NO_NODE} for none")
+    return () if node is None or node == _NO_NODE else (node,)
