@@ -1,14 +1,14 @@
 """The simulated kubelet does to a plugin what a real one does (Kubernetes 1.36, measured)."""
 
 import os
+import sys
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
-import grpc
 import pytest
 from grpclib.client import Channel
 from grpclib.const import Status
@@ -49,7 +49,7 @@ NODE = DeviceSpec(container_path="/dev/dri/card0", host_path="/dev/null", permis
 
 
 def devices(*words: str) -> list[Device]:
-    """`a` is healthy, `!a` is not, `a@1` sits on NUMA node 1."""
+    """Return devices by words: `a` is healthy, `!a` is not, `a@1` sits on NUMA node 1."""
     return [_device(word) for word in words]
 
 
@@ -141,7 +141,7 @@ async def kubelet(directory: Path) -> AsyncIterator[SimulatedKubelet]:
 async def serving(
     kubelet: SimulatedKubelet, *words: str, name: str = "p.sock", options: DevicePluginOptions | None = None
 ) -> AsyncGenerator[Plugin]:
-    """A plugin that listens, not yet registered."""
+    """Give a plugin that listens and is not yet registered."""
     plugin = Plugin(kubelet.socket.parent / name, Latest(devices(*words)), options or DevicePluginOptions())
     server = Server([plugin])
     await server.start(path=os.fspath(plugin.path))
@@ -348,7 +348,7 @@ async def test_a_container_that_has_its_devices_is_not_allocated_again(kubelet: 
         await register(kubelet)
         await until(kubelet, 2, 2)
         assert await kubelet.admit("pod", {R: 1}) == await kubelet.admit("pod", {R: 1})
-        with pytest.raises(AdmissionError, match='changed request for resource "gpu.intel.com/i915" from 1 to 2'):
+        with pytest.raises(AdmissionError, match=r'changed request for resource "gpu\.intel\.com/i915" from 1 to 2'):
             await kubelet.admit("pod", {R: 2})
         assert plugin.calls.count("allocate a") == 1
 
@@ -573,6 +573,57 @@ async def test_transcript_says_what_happened(kubelet: SimulatedKubelet) -> None:
     ]
 
 
+async def test_stop_cuts_idle_connections(kubelet: SimulatedKubelet) -> None:
+    channel = Channel(path=os.fspath(kubelet.socket))
+    try:
+        stub = RegistrationStub(channel)
+        with pytest.raises(GRPCError):
+            await stub.register(RegisterRequest(), timeout=5)
+        await kubelet.stop()
+        with pytest.raises(OSError, match="refused"):
+            await stub.register(RegisterRequest(), timeout=5)
+    finally:
+        channel.close()
+
+
+async def test_a_resource_that_nobody_ever_registered_is_left_out(kubelet: SimulatedKubelet) -> None:
+    assert (await kubelet.admit("pod", {R: 1})).ids == {}
+
+
+async def test_a_container_with_a_broken_device_is_refused(kubelet: SimulatedKubelet) -> None:
+    async with serving(kubelet, "a", "b") as plugin:
+        await register(kubelet)
+        await until(kubelet, 2, 2)
+        await kubelet.admit("pod", {R: 1})
+        plugin.devices.set(devices("!a", "b"))
+        await until(kubelet, 2, 1)
+        with pytest.raises(AdmissionError, match="previously allocated devices are no longer healthy"):
+            await kubelet.admit("pod", {R: 1})
+
+
+async def test_names_endpoints_and_options_that_are_not_as_they_should_be(kubelet: SimulatedKubelet) -> None:
+    (kubelet.socket.parent / "sub").mkdir()
+    async with serving(kubelet, "a", name="sub/p.sock"):
+        channel = Channel(path=os.fspath(kubelet.socket))
+        try:
+            await RegistrationStub(channel).register(
+                RegisterRequest(
+                    version="v1beta1",
+                    endpoint="sub/p.sock",
+                    resource_name=R,
+                    options=DevicePluginOptions(pre_start_required=True),
+                ),
+                timeout=5,
+            )
+        finally:
+            channel.close()
+        await until(kubelet, 1, 1)
+    assert kubelet.violations == [
+        f"{R}: endpoint 'sub/p.sock' is not a bare file name",
+        f"{R}: options differ between Register and GetDevicePluginOptions",
+    ]
+
+
 async def test_says_what_there_was_instead(kubelet: SimulatedKubelet) -> None:
     with pytest.raises(KubeletError, match=r"not within 0.05 s; there is nothing; last: started kubelet"):
         await kubelet.wait_for(lambda _: False, deadline=0.05)
@@ -586,14 +637,20 @@ async def test_stopped_kubelet_admits_nobody_and_stops_twice(kubelet: SimulatedK
         await kubelet.admit("pod", {})
 
 
+REFERENCE_CLIENT = """
+import sys, grpc
+with grpc.insecure_channel("unix:" + sys.argv[1]) as channel:
+    print(channel.unary_unary("/v1beta1.Registration/Register")(bytes.fromhex(sys.argv[2]), timeout=5))
+    try:
+        channel.unary_unary("/v1beta1.Registration/Nothing")(b"", timeout=5)
+    except grpc.RpcError as error:
+        print(error.code().name)
+"""
+
+
 async def test_speaks_with_the_reference_implementation(kubelet: SimulatedKubelet) -> None:
-    request = bytes(RegisterRequest(version="v1beta1", endpoint="p.sock", resource_name=R))
-    async with serving(kubelet, "a"), AsyncExitStack() as stack:
-        channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"unix:{kubelet.socket}"))
-        call = channel.unary_unary("/v1beta1.Registration/Register")
-        assert await call(request, timeout=5) == b""
+    request = bytes(RegisterRequest(version="v1beta1", endpoint="p.sock", resource_name=R)).hex()
+    async with serving(kubelet, "a"):
+        client = await anyio.run_process([sys.executable, "-c", REFERENCE_CLIENT, os.fspath(kubelet.socket), request])
+        assert client.stdout.decode().split() == ["b''", "UNIMPLEMENTED"]
         await until(kubelet, 1, 1)
-        unknown = channel.unary_unary("/v1beta1.Registration/Nothing")
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await unknown(b"", timeout=5)
-        assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
