@@ -36,7 +36,7 @@ def run(config: Path | None, root: str, host_root: str, output: Literal["table",
     inventory = Inventory.of({each.name: look(each, host) for each in load(config).config.devices.backends})
     match output:
         case "table":
-            _print_tables(inventory)
+            print_tables(inventory)
         case "json":
             sys.stdout.write(json.dumps(report(inventory), indent=2, ensure_ascii=False) + "\n")
         case "yaml":
@@ -83,7 +83,7 @@ def _described(device: Device) -> dict[str, object]:
     }
 
 
-def _print_tables(inventory: Inventory) -> None:
+def print_tables(inventory: Inventory) -> None:
     tables = [(OFFERED, [_offered(each) for each in inventory.devices])]
     if inventory.exclusions:
         tables.append((LEFT_OUT, [_left_out(each) for each in inventory.exclusions]))

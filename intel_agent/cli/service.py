@@ -1,17 +1,20 @@
 """`intel-agent run`."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import structlog
 
 from intel_agent import agent
 from intel_agent import log as logs
-from intel_agent.config import load
+from intel_agent.config import Config, changed, load
 from intel_agent.errors import AgentError
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 
 def run(config: Path | None, root: str, host_root: str) -> int:
@@ -20,18 +23,28 @@ def run(config: Path | None, root: str, host_root: str) -> int:
     Raises:
         AgentError: the agent cannot go on, for a reason that a person can act on.
     """
-    wanted = load(config).config.log
-    logs.configure(wanted.level, wanted.format)
+    wanted = load(config).config
+    logs.configure(wanted.log.level, wanted.log.format)
+    log.info("config.loaded", file=str(config) if config else None, changed=changed(Config(), wanted))
+    return served(agent.run, agent.Settings(config, root, host_root))
+
+
+def served(serve: Callable[[T], Awaitable[None]], settings: T) -> int:
+    """Run `serve` to its end; return the exit code. What nobody thought of is in the log, with its traceback.
+
+    Raises:
+        AgentError: it ended for reasons that a person can act on; all of them in one.
+    """
     try:
-        anyio.run(agent.run, agent.Settings(config, root, host_root))
+        anyio.run(serve, settings)
+    except AgentError:
+        raise
     except BaseExceptionGroup as group:
         expected, unexpected = group.split(AgentError)
         if unexpected is None and expected is not None:
             raise AgentError("\n".join(str(each) for each in _leaves(expected))) from group
         log.exception("agent.failed")
         return 1
-    except AgentError:
-        raise
     except Exception:  # the last border: nothing is left to go on, but why must be in the log
         log.exception("agent.failed")
         return 1
