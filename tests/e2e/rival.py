@@ -1,12 +1,14 @@
-"""Another device plugin, to see what the agent does when somebody else takes its resource."""
+"""Another device plugin, to see what the agent does when somebody else takes its resource.
+
+As a program: `python -m e2e.rival DIRECTORY RESOURCE ID...` registers with the kubelet of a directory and stays.
+"""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Generator
-from contextlib import asynccontextmanager, contextmanager
+import sys
+from collections.abc import AsyncIterator, Collection, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
-import anyio
-from anyio.from_thread import start_blocking_portal
 from grpclib.client import Channel
 from grpclib.server import Server
 
@@ -20,58 +22,56 @@ from intel_agent._proto.v1beta1 import (
     RegistrationStub,
 )
 
+from .daemon import Daemon
+from .node import Node
+from .waiting import eventually
+
+ENDPOINT = "rival.sock"
 DEADLINE = 15.0
 """Seconds that a registration may take: kubelet alone may need ten."""
 
 
 @contextmanager
-def rival(directory: Path, resource: str, ids: Collection[str]) -> Generator[None, None, None]:
-    """Offer devices for a resource, whoever offers it already, until the block ends."""
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(_registered(directory, resource, ids)):
+def rival(node: Node, resource: str, ids: Collection[str]) -> Generator[None, None, None]:
+    """Offer devices of a resource, whoever offers it already, until the block ends."""
+    directory = node.kubelet.device_plugins
+    command = [sys.executable, "-m", "e2e.rival", str(directory), resource, *ids]
+    paths = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    plugin = Daemon(command, node.base / "rival.log", environment=paths)
+    plugin.start()
+    try:
+        expected = frozenset(ids)
+        what = f"rival's {resource}"
+        eventually(lambda: node.pod_resources.allocatable().get(resource) == expected, what, within=DEADLINE)
         yield
+    finally:
+        plugin.kill()
+        (directory / ENDPOINT).unlink(missing_ok=True)
 
 
-class _Plugin(DevicePluginBase):
+class Plugin(DevicePluginBase):
+    """Offers always the same devices."""
+
     def __init__(self, ids: Collection[str]) -> None:
         self._ids = ids
-        self._over = asyncio.Event()
-        self._ended = asyncio.Event()
-
-    async def end(self) -> None:
-        """End the open stream and wait until its caller has heard of it."""
-        self._over.set()
-        await self._ended.wait()
 
     async def get_device_plugin_options(self, message: Empty) -> DevicePluginOptions:
         return DevicePluginOptions()
 
     async def list_and_watch(self, message: Empty) -> AsyncIterator[ListAndWatchResponse]:
-        try:
-            yield ListAndWatchResponse(devices=[Device(id=each, health="Healthy") for each in self._ids])
-            await self._over.wait()
-        finally:
-            self._ended.set()
+        yield ListAndWatchResponse(devices=[Device(id=each, health="Healthy") for each in self._ids])
+        await asyncio.Event().wait()
 
 
-@asynccontextmanager
-async def _registered(directory: Path, resource: str, ids: Collection[str]) -> AsyncGenerator[None, None]:
-    plugin = _Plugin(ids)
-    server = Server([plugin])
-    endpoint = directory / "rival.sock"
-    await server.start(path=str(endpoint))
-    try:
-        await _register(directory, endpoint.name, resource)
-        yield
-    finally:
-        await plugin.end()
-        server.close()
-        # From Python 3.12 on this waits for kubelet's connection, too, and kubelet closes it when it likes.
-        with anyio.move_on_after(DEADLINE):
-            await server.wait_closed()
-        endpoint.unlink(missing_ok=True)
-
-
-async def _register(directory: Path, endpoint: str, resource: str) -> None:
+async def serve(directory: Path, resource: str, ids: Collection[str]) -> None:
+    """Register and stay, for ever."""
+    server = Server([Plugin(ids)])
+    await server.start(path=str(directory / ENDPOINT))
+    request = RegisterRequest(version="v1beta1", endpoint=ENDPOINT, resource_name=resource)
     async with Channel(path=str(directory / "kubelet.sock")) as channel:
-        request = RegisterRequest(version="v1beta1", endpoint=endpoint, resource_name=resource)
         await RegistrationStub(channel).register(request, timeout=DEADLINE)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(Path(sys.argv[1]), sys.argv[2], sys.argv[3:]))

@@ -25,7 +25,7 @@ def test_row_15_a_stream_that_kubelet_ended_is_an_order_to_register_again(
     node: Node, start_agent: Callable[..., Agent]
 ) -> None:
     # When the stream of the one who came first ends, kubelet cuts off the one who came last.
-    with rival(node.kubelet.device_plugins, DEDICATED, ["rival"]):
+    with rival(node, DEDICATED, ["rival"]):
         agent = start_agent().until_offered()
     eventually(lambda: "resource.lost" in {line.event for line in agent.log()}, "end of the stream", within=5)
     agent.until_offered(within=10)
@@ -33,8 +33,8 @@ def test_row_15_a_stream_that_kubelet_ended_is_an_order_to_register_again(
 
 
 def test_row_15_a_resource_that_another_plugin_took_and_left_is_registered_again(node: Node, agent: Agent) -> None:
-    with rival(node.kubelet.device_plugins, DEDICATED, ["rival"]):
-        eventually(lambda: agent.offered()[DEDICATED] == frozenset({"rival"}), "rival's device", within=5)
+    with rival(node, DEDICATED, ["rival"]):
+        assert agent.offered()[DEDICATED] == frozenset({"rival"})
     agent.until_offered(within=10)
     node.run({DEDICATED: 1}).until_running()
 
@@ -108,7 +108,7 @@ def test_row_60_after_a_rolling_update_the_new_list_is_in_force(
 def test_row_61_files_of_others_are_left_alone(node: Node, start_agent: Callable[..., Agent]) -> None:
     directory = node.kubelet.device_plugins
     foreign = directory / "foreign.sock"
-    with rival(directory, "example.com/other", ["a"]):
+    with rival(node, "example.com/other", ["a"]):
         foreign.write_text("not a socket")
         before = _state(foreign), _state(directory / "rival.sock")
         agent = start_agent().until_offered()
