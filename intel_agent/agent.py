@@ -117,6 +117,8 @@ class Agent:
     def _files_changed(self, directories: frozenset[str]) -> None:
         kinds = self._directories()
         self.kubelet.look()
+        if self.kubelet.directory in directories:
+            self.publisher.audit.hint()
         self._reload.set()
         if hinted := {kind for each in directories if (kind := kinds.get(each)) is not None}:
             self.scanner.hint(hinted)

@@ -16,7 +16,9 @@ import structlog
 import yaml
 
 from intel_agent._proto.v1beta1 import ContainerAllocateResponse
-from intel_agent.model import ContainerEdits, Device
+from intel_agent.errors import SysfsError
+from intel_agent.model import ContainerEdits, Device, DeviceNode
+from intel_agent.sysfs import Host
 
 log = structlog.get_logger()
 
@@ -48,7 +50,7 @@ class Specs:
         return cls(specs)
 
 
-def write(directory: str, specs: Specs) -> None:
+def write(directory: str, specs: Specs, host: Host) -> None:
     """Make our files in `directory` say exactly `specs`; each file changes at once or not at all.
 
     A name that a file of somebody else defines already is left to that file: two definitions make a name useless.
@@ -63,7 +65,7 @@ def write(directory: str, specs: Specs) -> None:
     for kind, devices in specs.kinds.items():
         own = {each: edits for each, edits in devices.items() if f"{VENDOR}/{kind}={each}" not in foreign}
         if own:
-            wanted[f"{PREFIX}{kind}.json"] = _rendered(kind, own)
+            wanted[f"{PREFIX}{kind}.json"] = _rendered(kind, own, host)
     for file, content in wanted.items():
         _replace(os.path.join(directory, file), content)
     for file in _files(directory):
@@ -87,19 +89,19 @@ def remembered(device_plugins: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def _rendered(kind: str, devices: Mapping[str, ContainerEdits]) -> bytes:
+def _rendered(kind: str, devices: Mapping[str, ContainerEdits], host: Host) -> bytes:
     spec = {
         "cdiVersion": VERSION,
         "kind": f"{VENDOR}/{kind}",
-        "devices": [{"name": each, "containerEdits": _edits(edits)} for each, edits in sorted(devices.items())],
+        "devices": [{"name": each, "containerEdits": _edits(edits, host)} for each, edits in sorted(devices.items())],
     }
     return msgspec.json.format(msgspec.json.encode(spec), indent=2) + b"\n"
 
 
-def _edits(edits: ContainerEdits) -> dict[str, object]:
+def _edits(edits: ContainerEdits, host: Host) -> dict[str, object]:
     parts: dict[str, list[object]] = {
         "deviceNodes": [
-            {"path": node.path, "hostPath": node.host_path, "permissions": node.permissions}
+            {"path": node.path, "hostPath": _node_itself(host, node), "permissions": node.permissions}
             for node in edits.device_nodes
         ],
         "mounts": [
@@ -113,6 +115,15 @@ def _edits(edits: ContainerEdits) -> dict[str, object]:
         "env": [f"{key}={value}" for key, value in edits.env.items()],
     }
     return {key: values for key, values in parts.items() if values}
+
+
+def _node_itself(host: Host, node: DeviceNode) -> str:
+    """Return the host's path of the node without a link in its last place: runtimes take no links here."""
+    try:
+        target = host.target(node.path)
+    except SysfsError:  # it is no link
+        target = None
+    return node.host_path if target is None else host.host_root + target
 
 
 def _replace(path: str, content: bytes) -> None:

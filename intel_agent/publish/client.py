@@ -1,6 +1,6 @@
 """One call to somebody's unix socket, with every way in which it can fail turned into ours."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from grpclib.client import Channel
@@ -10,7 +10,7 @@ from intel_agent.errors import KubeletError
 
 
 @asynccontextmanager
-async def calling(path: str) -> AsyncIterator[Channel]:
+async def calling(path: str) -> AsyncGenerator[Channel]:
     """Give a channel to the socket `path` and close it. Calls must have a deadline of their own.
 
     Raises:

@@ -15,11 +15,11 @@ from intel_agent.allocation import PolicyName, preferred
 from intel_agent.backends import Backend
 from intel_agent.errors import AllocationError, EditsError, SysfsError
 from intel_agent.latest import Latest
-from intel_agent.model import ContainerEdits, Device
+from intel_agent.model import ContainerEdits, Device, Health
 from intel_agent.publish import cdi, wire
 from intel_agent.publish.holdings import Key
 from intel_agent.publish.roster import Listing
-from intel_agent.publish.server import Service, answering
+from intel_agent.publish.server import Service
 from intel_agent.sysfs import Host, natural
 
 log = structlog.get_logger()
@@ -80,12 +80,22 @@ class DevicePlugin(Service):
         backend = self._backend
         return None if backend is None else backend.policy(self.resource)
 
+    @property
+    def settled(self) -> bool:
+        """Whether the last stream took the present list."""
+        return self.sent == self._listing.value.message
+
+    @property
+    def healthy(self) -> frozenset[str]:
+        """The ids that kubelet may hand out by the present list."""
+        lines = self._listing.value.lines
+        return frozenset(each for line in lines if line.health is Health.HEALTHY for each in line.ids)
+
     def end_streams(self) -> None:
         """Make every open stream return: kubelet sees a clean end."""
         self._life += 1
         self._listing.set(self._listing.value)
 
-    @answering
     async def get_device_plugin_options(self, message: v1beta1.Empty) -> v1beta1.DevicePluginOptions:
         return self.options
 
@@ -99,14 +109,13 @@ class DevicePlugin(Service):
                 listing, revision = await self._listing.newer(revision)
                 if life != self._life:
                     return
-                if listing.message != sent:
+                if sent is None or listing.message != sent:
                     sent = listing.message
                     yield wire.Encoded(sent)
                     self.sent = sent
         finally:
             self.streams.set(self.streams.value - 1)
 
-    @answering
     async def get_preferred_allocation(
         self, message: v1beta1.PreferredAllocationRequest
     ) -> v1beta1.PreferredAllocationResponse:
@@ -122,7 +131,6 @@ class DevicePlugin(Service):
             ]
         )
 
-    @answering
     async def allocate(self, message: v1beta1.AllocateRequest) -> v1beta1.AllocateResponse:
         resource = self.resource
         self._grants.open[resource] = self._grants.open.get(resource, 0) + 1
@@ -136,7 +144,6 @@ class DevicePlugin(Service):
             self._grants.open[resource] -= 1
         return v1beta1.AllocateResponse(container_responses=answers)
 
-    @answering
     async def pre_start_container(self, message: v1beta1.PreStartContainerRequest) -> v1beta1.PreStartContainerResponse:
         return v1beta1.PreStartContainerResponse()
 

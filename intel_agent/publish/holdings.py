@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from intel_agent._proto.v1 import ListPodResourcesRequest, PodResourcesListerStub
+from intel_agent._proto.v1 import AllocatableResourcesRequest, ListPodResourcesRequest, PodResourcesListerStub
 from intel_agent.publish.client import calling
 
 DEADLINE = 2.0
@@ -47,3 +47,18 @@ async def ask(path: str) -> Holdings:
         for each in devices.device_ids
     }
     return Holdings(held, known=True)
+
+
+async def allocatable(path: str) -> dict[str, frozenset[str]]:
+    """Return the ids that kubelet would hand out or has handed out, by resource: those it takes for healthy.
+
+    Raises:
+        KubeletError: it does not answer on the socket `path`.
+    """
+    async with calling(path) as channel:
+        stub = PodResourcesListerStub(channel)
+        answer = await stub.get_allocatable_resources(AllocatableResourcesRequest(), timeout=DEADLINE)
+    ids: dict[str, set[str]] = {}
+    for devices in answer.devices:
+        ids.setdefault(devices.resource_name, set()).update(devices.device_ids)
+    return {resource: frozenset(each) for resource, each in ids.items()}

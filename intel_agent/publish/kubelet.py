@@ -7,7 +7,7 @@ inotify, the end of a stream and a timer only make us look; while somebody misse
 import errno
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -55,7 +55,7 @@ class Kubelet:
         self._look.set()
 
     @contextmanager
-    def missing(self) -> Iterator[None]:
+    def missing(self) -> Generator[None]:
         """Look often until the block ends."""
         self._missed_by += 1
         self.look()

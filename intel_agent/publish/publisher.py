@@ -15,6 +15,7 @@ from intel_agent.errors import KubeletError
 from intel_agent.inventory import Inventory
 from intel_agent.latest import Latest
 from intel_agent.publish import cdi, holdings, wire
+from intel_agent.publish.audit import Audit, Members
 from intel_agent.publish.deviceplugin import DevicePlugin, Grants, Knowledge
 from intel_agent.publish.holdings import Holdings
 from intel_agent.publish.kubelet import Kubelet
@@ -51,6 +52,13 @@ class Publisher:
         self._cdi_problem: str | None = None
         self._holdings_problem: str | None = None
         self.published: dict[str, Published] = {}
+        self.audit = Audit(self._pod_resources, self._members)
+
+    def _pod_resources(self) -> str:
+        return self._config.value.kubelet.pod_resources_socket
+
+    def _members(self) -> Members:
+        return {name: (each.plugin, each.registration) for name, each in self.published.items()}
 
     def _backends(self) -> Mapping[str, Backend]:
         return {each.name: each for each in self._config.value.devices.backends}
@@ -61,6 +69,7 @@ class Publisher:
             async with anyio.create_task_group() as group:
                 self._remembered = await anyio.to_thread.run_sync(cdi.remembered, self._kubelet.directory)
                 await self._ask()
+                group.start_soon(self.audit.run)
                 revision = 0
                 while True:
                     inventory, revision = await self._next(revision)
@@ -88,7 +97,7 @@ class Publisher:
 
     async def _ask(self) -> None:
         """Ask kubelet who holds what; when it cannot be asked, assume the worst of what is known."""
-        path = self._config.value.kubelet.pod_resources_socket
+        path = self._pod_resources()
         try:
             self._holdings = await holdings.ask(path)
             problem = None
@@ -142,7 +151,7 @@ class Publisher:
         specs = cdi.Specs.of(devices, self._remembered, kinds)
         directory = self._config.value.cdi.directory
         try:
-            await anyio.to_thread.run_sync(cdi.write, directory, specs)
+            await anyio.to_thread.run_sync(cdi.write, directory, specs, self._knowledge.host)
             problem = None
         except OSError as error:
             problem = str(error)

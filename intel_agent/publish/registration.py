@@ -34,8 +34,13 @@ class Registration:
         self._endpoint = socket_name(plugin.resource)
         self._back_off = BackOff()
         self._problem: str | None = None
+        self._renewed = anyio.Event()
         self.registered: Incarnation | None = None
         """The kubelet that took us and still listens."""
+
+    def renew(self) -> None:
+        """Register anew although the stream is open: kubelet does not heed it any more."""
+        self._renewed.set()
 
     async def run(self) -> None:
         """Serve and register, for ever; whatever fails is tried again."""
@@ -121,8 +126,9 @@ class Registration:
         return False
 
     async def _stay(self, incarnation: Incarnation) -> None:
-        """Wait until the stream ends or another kubelet is there."""
+        """Wait until the stream ends, another kubelet is there, or we must register anew."""
         since = anyio.current_time()
+        self._renewed = anyio.Event()
         async with anyio.create_task_group() as group:
 
             async def stream_ended() -> None:
@@ -130,7 +136,12 @@ class Registration:
                     await self._plugin.streams.newer(self._plugin.streams.revision)
                 group.cancel_scope.cancel()
 
+            async def renewed() -> None:
+                await self._renewed.wait()
+                group.cancel_scope.cancel()
+
             group.start_soon(stream_ended)
+            group.start_soon(renewed)
             await self._kubelet.other_than(incarnation)
             group.cancel_scope.cancel()
         log.info("resource.lost", resource=self._plugin.resource)

@@ -126,7 +126,7 @@ def _present(devices: Iterable[Device], pins: Mapping[str, Pin]) -> list[_Draft]
         if pin is None:
             drafts.append((device, device.ids, device.faults, None))
             continue
-        own = tuple(each for each in device.ids if pin.keys() == {(device.resource, each)})
+        own = tuple(each for each in device.ids if set(pin) == {(device.resource, each)})
         others = tuple(each for each in device.ids if each not in own)
         if own:
             drafts.append((device, own, device.faults, None))

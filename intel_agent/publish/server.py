@@ -3,7 +3,7 @@
 1. `Server.close()` cancels handlers without trailers or GOAWAY and keeps the connections, and `wait_closed()` then
    waits for them for ever from Python 3.12 on: `drain` ends streams, lets running calls answer, says GOAWAY, closes.
 2. The generator behind a stream is not closed when the peer goes: `Service` closes it (`aclosing`).
-3. Any exception reaches the peer as UNKNOWN "Internal Server Error": `Codec` and `Service.answering` give it a status.
+3. Any exception reaches the peer as UNKNOWN "Internal Server Error": `Codec` and `Service` give it a status.
 4. h2 remembers 65,536 closed streams for each connection (13 MB after 100,000 calls): 256 are plenty for late frames.
 """
 
@@ -12,16 +12,16 @@ import contextlib
 import itertools
 import os
 import socket
-from collections.abc import AsyncIterable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import anyio.to_thread
 import structlog
-from grpclib.const import Status
+from grpclib.const import Handler, Status
 from grpclib.encoding.base import CodecBase
 from grpclib.encoding.proto import ProtoCodec
-from grpclib.exceptions import GRPCError
+from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 from grpclib.protocol import H2Protocol
 from grpclib.server import Server, Stream
 from h2.connection import H2Connection
@@ -31,15 +31,12 @@ from intel_agent.errors import AgentError
 
 log = structlog.get_logger()
 
-H2Connection.MAX_CLOSED_STREAMS = 256
+H2Connection.MAX_CLOSED_STREAMS = 256  # pyright: ignore[reportAttributeAccessIssue]  # h2 means it as a constant
 
 GRACE = 0.5
 """How long running calls may take to answer when the server drains, in seconds."""
 
 _serial = itertools.count()
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class Codec(ProtoCodec):
@@ -52,17 +49,34 @@ class Codec(ProtoCodec):
             raise GRPCError(Status.INVALID_ARGUMENT, f"not a {message_type.__name__}: {error}") from error
 
 
-def answering(call: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
-    """Make every error of a gRPC method an answer with a status: the border of one call.
+class Service(DevicePluginBase):
+    """A device plugin's methods, each with a border: an error becomes an answer with a status.
 
     Kubelet puts the text into the pod's status, so it says what is wrong and with which device.
     """
 
+    def __mapping__(self) -> dict[str, Handler]:
+        return {
+            path: handler._replace(func=_answering(handler.func)) for path, handler in super().__mapping__().items()
+        }
+
+    async def _call_rpc_handler_server_stream(
+        self, handler: Callable[..., Any], stream: "Stream[Any, Any]", request: Any
+    ) -> None:
+        messages: AsyncGenerator[Any] = handler(request)
+        async with contextlib.aclosing(messages):
+            async for message in messages:
+                await stream.send_message(message)
+
+
+def _answering(
+    call: Callable[["Stream[Any, Any]"], Awaitable[None]],
+) -> Callable[["Stream[Any, Any]"], Awaitable[None]]:
     @wraps(call)
-    async def answer(*args: P.args, **kwargs: P.kwargs) -> R:
+    async def answer(stream: "Stream[Any, Any]") -> None:
         try:
-            return await call(*args, **kwargs)
-        except GRPCError:
+            await call(stream)
+        except (GRPCError, ProtocolError, StreamTerminatedError):
             raise
         except AgentError as error:
             raise GRPCError(Status.FAILED_PRECONDITION, str(error)) from error
@@ -73,19 +87,6 @@ def answering(call: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutin
             raise GRPCError(Status.INTERNAL, f"intel-agent failed: {error!r}") from error
 
     return answer
-
-
-class Service(DevicePluginBase):
-    """A device plugin's methods, with streams that end when their peer goes."""
-
-    async def _call_rpc_handler_server_stream(
-        self, handler: Callable[..., Any], stream: "Stream[Any, Any]", request: Any
-    ) -> None:
-        messages = handler(request)
-        assert isinstance(messages, AsyncIterable)  # noqa: S101 - an async generator, by the generated code
-        async with contextlib.aclosing(messages):  # type: ignore[type-var]
-            async for message in messages:
-                await stream.send_message(message)
 
 
 class SocketServer(Server):
@@ -166,7 +167,9 @@ class SocketServer(Server):
                 os.unlink(self.path)
 
     def _running(self) -> "list[asyncio.Task[None]]":
-        return [task for handler in self._handlers for task in handler._tasks.values() if not task.done()]  # noqa: SLF001
+        # grpclib tells nobody of its tasks
+        tasks = (handler._tasks for handler in self._handlers)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        return [task for each in tasks for task in each.values() if not task.done()]
 
 
 def _identity(path: str) -> tuple[int, int] | None:

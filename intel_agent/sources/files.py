@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 import anyio
 from anyio import to_thread
-from watchfiles import awatch
+from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]  # it names trio, which is not here
 
 STEP = 1000
 """How often watchfiles collects changes, in milliseconds."""

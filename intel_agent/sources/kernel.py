@@ -16,7 +16,7 @@ import anyio
 from intel_agent.model import Event
 
 if TYPE_CHECKING:
-    from pyroute2.netlink.uevent import AsyncUeventSocket  # type: ignore[import-untyped]
+    from pyroute2.netlink.uevent import AsyncUeventSocket  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
 
 KERNEL_GROUP = 1
 
@@ -78,7 +78,7 @@ async def follow(on_event: Callable[[Event], None], on_missed: Missed) -> None:
 def _socket(arrived: Callable[[bytes, tuple[int, int] | None], None]) -> "AsyncUeventSocket":
     """Return a socket that hands messages over as they come: nothing is queued, so a storm cannot fill the memory."""
     _import_sparingly()
-    from pyroute2.netlink.uevent import AsyncUeventSocket
+    from pyroute2.netlink.uevent import AsyncUeventSocket  # pyright: ignore[reportMissingTypeStubs]
 
     class Socket(AsyncUeventSocket):  # type: ignore[misc]  # pyroute2 is not typed
         def enqueue(self, data: bytes, addr: tuple[int, int] | None) -> None:

@@ -212,4 +212,5 @@ def _log_change(change: Change) -> None:
 
 def _state(device: Device) -> dict[str, object]:
     faults = [f"{fault.reason}: {fault.detail}" for fault in sorted(device.faults)]
-    return {"health": device.health.value} | ({"faults": faults} if faults else {})
+    state: dict[str, object] = {"health": device.health.value}
+    return state | {"faults": faults} if faults else state
