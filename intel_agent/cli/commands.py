@@ -45,7 +45,7 @@ def _devices(values: Values) -> int:
 def _demo(values: Values) -> int:
     import anyio
 
-    from intel_agent.simulation import demo
+    from intel_agent import demo
 
     return anyio.run(demo.run, values.node, values.seconds)
 

@@ -1,0 +1,189 @@
+"""What a person at a terminal sees: resources as kubelet knows them, and below the last lines of the chronicle."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.live import Live
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from intel_agent.demo.chronicle import Line, Tone
+from intel_agent.simulation.kubelet import Listed, Resource
+
+WIDE = 100
+"""Columns from which on headings are written out."""
+FEW = 6
+"""How many ids of a resource are shown each; of more, only the remarkable ones."""
+GAP = 2
+"""Columns between two columns, and between two ids."""
+
+_STYLES = {
+    Tone.NOTE: "dim",
+    Tone.ACT: "bold",
+    Tone.GOOD: "green",
+    Tone.BAD: "yellow",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything that is in one picture."""
+
+    node: str
+    is_up: bool
+    """Whether kubelet is there; otherwise `resources` are what it said last."""
+    resources: tuple[Resource, ...]
+    holders: Mapping[tuple[str, str], str]
+    """Which pod holds which id of which resource."""
+    lines: tuple[Line, ...]
+    seconds: int = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """How health looks without colour."""
+
+    healthy: str = "●"
+    unhealthy: str = "✗"
+    held: str = "←"
+
+    @classmethod
+    def of(cls, options: ConsoleOptions) -> "Signs":
+        return cls("+", "x", "<-") if options.ascii_only else cls()
+
+
+class Screen:
+    """The terminal while the demo has it. The last picture stays when the demo gives it back."""
+
+    def __init__(self, output: TextIO) -> None:
+        self._descriptor = output.fileno()
+        self._console = Console(file=output)
+        self._live = Live(
+            console=self._console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+        )
+        self.last: View | None = None
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+        if self.last is not None:
+            self._console.print(Picture(self.last))
+
+    def draw(self, view: View) -> None:
+        # Standard output is not the terminal meanwhile, so the size is asked where the terminal is.
+        self._console.size = ConsoleDimensions(*os.get_terminal_size(self._descriptor))
+        self._live.update(Picture(view), refresh=True)
+
+
+class Picture:
+    """A view as rich draws it: as many of the last lines as there is room for."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        signs = Signs.of(options)
+        head = Group(
+            _title(self._view, options), "", _table(self._view, signs, options), "", _legend(self._view, signs)
+        )
+        above = console.render_lines(head, options.update(height=None), pad=False)
+        room = max(options.size.height - len(above) - 3, 3)
+        lines = [each for each in self._view.lines if each.tone in _STYLES]
+        below = console.render_lines(_log(lines[-room:]), options.update(height=None), pad=False)
+        for line in (*above, [], *below[-room:]):
+            yield from line
+            yield Segment.line()
+
+
+def _title(view: View, options: ConsoleOptions) -> RenderableType:
+    left = Text.assemble(("intel-agent demo", "bold"), f"  node {view.node}")
+    clock = f"{view.seconds // 60}:{view.seconds % 60:02}"
+    left.pad_right(max(options.max_width - left.cell_len - len(clock), 1))
+    return left.append(clock, "dim")
+
+
+def _table(view: View, signs: Signs, options: ConsoleOptions) -> RenderableType:
+    heads = ("CAPACITY", "ALLOCATABLE") if options.max_width >= WIDE else ("CAP", "ALLOC")
+    names = max((len(each.name) for each in view.resources), default=0)
+    left = options.max_width - max(names, len("RESOURCE")) - sum(map(len, heads)) - 3 * GAP
+    table = Table(
+        box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0), style="" if view.is_up else "dim"
+    )
+    table.add_column("RESOURCE", no_wrap=True)
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("DEVICES", no_wrap=True)
+    for each in view.resources:
+        devices = _packed(_entries(each, view.holders, signs), left)
+        table.add_row(each.name, str(each.capacity), _allocatable(each), devices)
+    return table if view.resources else Text("kubelet knows of no resource", "dim")
+
+
+def _allocatable(resource: Resource) -> Text:
+    return Text(str(resource.allocatable), "" if resource.allocatable == resource.capacity else "red")
+
+
+def _entries(resource: Resource, holders: Mapping[tuple[str, str], str], signs: Signs) -> Iterable[Text]:
+    """Yield what is to be said of each device; a crowd without anything remarkable is counted."""
+    crowd = len(resource.devices) > FEW
+    rest = 0
+    for device in resource.devices:
+        holder = holders.get((resource.name, device.id))
+        if crowd and holder is None and device.id in resource.healthy:
+            rest += 1
+        else:
+            yield _entry(device, holder, signs, healthy=device.id in resource.healthy)
+    if rest:
+        yield Text.assemble((signs.healthy, "green"), f" {rest} {'more ' if rest < len(resource.devices) else ''}free")
+
+
+def _entry(device: Listed, holder: str | None, signs: Signs, *, healthy: bool) -> Text:
+    text = Text.assemble((signs.healthy, "green") if healthy else (signs.unhealthy, "bold red"))
+    text.append(f" {device.id}", "" if healthy else "red")
+    if holder is not None:
+        text.append(f" {signs.held} {holder}", "bold cyan")
+    return text
+
+
+def _packed(entries: Iterable[Text], width: int) -> Text:
+    """Return the entries in as few lines as they fit into."""
+    packed, used = Text(), 0
+    for entry in entries:
+        if used and used + GAP + entry.cell_len > width:
+            packed.append("\n")
+            used = 0
+        elif used:
+            packed.append(" " * GAP)
+            used += GAP
+        packed.append_text(entry)
+        used += entry.cell_len
+    return packed
+
+
+def _legend(view: View, signs: Signs) -> RenderableType:
+    if not view.is_up:
+        return Text("kubelet is away; this is what it said last", "bold yellow")
+    return Text.assemble(
+        *((signs.healthy, "green"), (" Healthy   ", "dim"), (signs.unhealthy, "bold red"), (" Unhealthy   ", "dim")),
+        *((signs.held, "bold cyan"), (" held by this pod", "dim")),
+    )
+
+
+def _log(lines: Sequence[Line]) -> RenderableType:
+    grid = Table.grid(padding=(0, GAP, 0, 0))
+    grid.add_column(justify="right", no_wrap=True, style="dim")
+    grid.add_column(overflow="fold")
+    for each in lines:
+        indent = "  " if each.tone in {Tone.GOOD, Tone.BAD} else ""
+        grid.add_row(f"{each.seconds:.1f} s", Text(indent + each.text, _STYLES[each.tone]))
+    return grid
