@@ -65,7 +65,9 @@ class Writer:
         return self._dropped
 
     def writes_to(self, descriptor: int) -> bool:
-        return os.path.sameopenfile(self._descriptor, descriptor)
+        # What os.path.sameopenfile does, without the stat by name that it might be taken for.
+        ours, theirs = os.fstat(self._descriptor), os.fstat(descriptor)
+        return (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino)
 
     def write(self, line: bytes) -> None:
         """Have `line` written, or count it as dropped when too much is waiting already."""
@@ -142,7 +144,6 @@ def configure(level: Level = "info", form: Format = "auto", descriptor: int = 1)
     terminal = os.isatty(descriptor)
     _output.console = _console(colors=terminal) if form == "console" or (form == "auto" and terminal) else None
     if _output.writer is None or not _output.writer.writes_to(descriptor):
-        flush(1.0)
         if _output.writer is not None:
             _output.writer.close()
         _output.writer = Writer(descriptor, _report)

@@ -1,7 +1,7 @@
 """Shell completion, made of the commands."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Literal, assert_never
 
 from intel_agent.cli.parser import GROUPS, Command, Option
 
@@ -31,6 +31,8 @@ def script(commands: Sequence[Command], shell: Shell) -> str:
             return _ZSH + _bash(commands)
         case "fish":
             return "\n".join(_fish(commands)) + "\n"
+        case _:
+            assert_never(shell)
 
 
 def _bash(commands: Sequence[Command]) -> str:
@@ -57,6 +59,8 @@ def _bash_value(option: Option) -> str:
             return 'COMPREPLY=($(compgen -d -- "$current")); return'
         case None:
             return ""
+        case _:
+            assert_never(option.completes)
 
 
 def _bash_words(command: Command) -> str:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Literal, assert_never
 
 from intel_agent.backends import Backend
 from intel_agent.config import load
@@ -43,6 +43,8 @@ def run(config: Path | None, root: str, host_root: str, output: Literal["table",
             import yaml
 
             yaml.safe_dump(report(inventory), sys.stdout, sort_keys=False, allow_unicode=True)
+        case _:
+            assert_never(output)
     return 1 if any(found.problem for found in inventory.found.values()) else 0
 
 

@@ -131,6 +131,9 @@ POOL: Schema = {
         pytest.param(POOL, "{}", {}, ["found no resource; allowed a text that matches ^[a-z]+$"], id="required"),
         pytest.param({"type": "null"}, "~", None, [], id="null"),
         pytest.param({"type": "number", "maximum": 3}, "4", 4, ["found 4; allowed a number up to 3"], id="maximum"),
+        pytest.param({"anyOf": [LIST, {"type": "string"}]}, "5", None, [
+            'found 5; allowed a list, each item a text; or a text; write it in quotes: "5"',
+        ], id="none of several"),
         pytest.param({}, "[1]", [1], [], id="anything"),
     ],
 )  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intel_agent.backends import Backend
@@ -84,6 +84,7 @@ def test_defaults_are_allowed() -> None:
     assert parse(show(Loaded()), "f").config == Config()
 
 
+@settings(deadline=None)
 @given(CONFIGS)
 def test_any_configuration_survives_being_shown_and_read(data: dict[str, Json]) -> None:
     loaded = parse(json.dumps(data), "f")
@@ -92,11 +93,13 @@ def test_any_configuration_survives_being_shown_and_read(data: dict[str, Json]) 
     assert entries(json.loads(show(loaded, "json")))["config"] == json.loads(msgspec.json.encode(loaded.config))
 
 
+@settings(deadline=None)
 @given(CONFIGS)
 def test_the_reader_agrees_with_a_common_yaml_library(data: dict[str, Json]) -> None:
     assert parse(yaml.safe_dump(data), "f").config == parse(json.dumps(data), "f").config
 
 
+@settings(deadline=None)
 @given(CONFIGS, st.data())
 def test_any_single_mutation_is_refused_with_its_key(data: dict[str, Json], draw: st.DataObject) -> None:
     path = draw.draw(st.sampled_from(sorted(LEAVES)))
@@ -110,6 +113,7 @@ def test_any_single_mutation_is_refused_with_its_key(data: dict[str, Json], draw
     assert any(each.startswith((f"f:1: {path}:", f"f:1: {path}[")) for each in caught.value.problems)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab: -[]{}\n\t'\"#&*!|>%@,0x.logdevicsgpu", max_size=60))
 def test_any_text_is_a_configuration_or_an_expected_error(text: str) -> None:
     assert all(each.startswith("f:") for each in said(text))

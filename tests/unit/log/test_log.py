@@ -245,6 +245,15 @@ def test_output_that_nobody_reads_blocks_nobody(pipe: tuple[int, int], *, blocki
 
 
 @pytest.mark.anyio
+@pytest.mark.usefixtures("output")
+async def test_it_is_configured_on_the_event_loop(tmp_path: Path) -> None:
+    with (tmp_path / "other").open("wb") as other:  # the file is the test's own
+        logs.configure("info", "json", other.fileno())
+        logs.configure("debug", "console", other.fileno())
+    log.info("a.said")
+
+
+@pytest.mark.anyio
 async def test_the_event_loop_runs_while_nobody_reads(pipe: tuple[int, int]) -> None:
     longest = 0.0
     for _ in range(200):

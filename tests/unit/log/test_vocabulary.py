@@ -91,16 +91,17 @@ def _events(argument: ast.expr) -> Iterator[str]:
             pytest.fail(f"an event is a literal, not {ast.unparse(argument)}")
 
 
-def documented() -> dict[str, Row]:
-    rows: dict[str, Row] = {}
+def rows() -> Iterator[tuple[str, Row]]:
     for line in TABLE.read_text(encoding="utf-8").splitlines():
         match [cell.strip() for cell in line.strip("|").split("|")]:
             case [event, levels, keys, _, _] if event.startswith("`"):
-                assert event.strip("`") not in rows, f"{event} has two rows"
-                rows[event.strip("`")] = Row(frozenset(levels.split(", ")), frozenset(re.findall("`(.*?)`", keys)))
+                yield event.strip("`"), Row(frozenset(levels.split(", ")), frozenset(re.findall("`(.*?)`", keys)))
             case _:
                 pass
-    return rows
+
+
+def documented() -> dict[str, Row]:
+    return dict(rows())
 
 
 OURS = [
@@ -112,6 +113,11 @@ SAID = [*said(), *OURS]
 
 def test_source_and_documentation_name_the_same_events() -> None:
     assert {each.event for each in SAID} == set(documented())
+
+
+def test_the_table_is_sorted_and_has_one_row_for_each_event() -> None:
+    events = [event for event, _ in rows()]
+    assert events == sorted(set(events))
 
 
 @pytest.mark.parametrize("each", SAID, ids=lambda each: f"{each.place} {each.event}")
