@@ -39,8 +39,9 @@ async def run(settings: Settings) -> None:
         ConfigError: the configuration cannot be used.
         DirectoryGoneError: the device-plugins directory is gone for good.
     """
-    agent = Agent(settings, await to_thread.run_sync(read, settings.config_file))
-    await agent.run()
+    config = await to_thread.run_sync(read, settings.config_file)
+    host = await to_thread.run_sync(Host, settings.root, settings.host_root)
+    await Agent(settings, config, host).run()
 
 
 def read(path: Path | None) -> Config:
@@ -50,20 +51,20 @@ def read(path: Path | None) -> Config:
 class Agent:
     """Sources, state and publishers of one node."""
 
-    def __init__(self, settings: Settings, config: Config) -> None:
+    def __init__(self, settings: Settings, config: Config, host: Host) -> None:
         self._settings = settings
         self.config = Latest(config)
         self.inventory = Latest(Inventory())
         self._reload = anyio.Event()
         self._refused: list[str] = []
-        host = Host(settings.root, settings.host_root)
+        self._host = host
         self.kubelet = Kubelet(config.kubelet.device_plugin_directory)
         self.scanner = Scanner(self.config, host, self.inventory)
         self.publisher = Publisher(self.config, self.inventory, host, self.kubelet)
 
     async def run(self) -> None:
         """Run until a signal says stop; then end streams, unlink sockets and return."""
-        _configure_log(self.config.value)
+        await _configure_log(self.config.value)
         log.info("agent.started", kinds=[each.name for each in self.config.value.devices.backends])
         async with anyio.create_task_group() as group:
             group.start_soon(self._obey_signals, group.cancel_scope)
@@ -104,9 +105,8 @@ class Agent:
 
     def _directories(self) -> dict[str, str | None]:
         """Return the directories to watch, and of which kind each one tells (`None`: of none)."""
-        root = self._settings.root.rstrip("/")
         kinds: dict[str, str | None] = {
-            root + directory: backend.name
+            self._host.root + directory: backend.name
             for backend in self.config.value.devices.backends
             for directory in backend.directories
         }
@@ -142,11 +142,11 @@ class Agent:
         self._refused = []
         if config == before:
             return
-        _configure_log(config)
+        await _configure_log(config)
         self.config.set(config)
         log.info("config.reloaded", restart_needed=config.kubelet != before.kubelet)
         self.scanner.hint()
 
 
-def _configure_log(config: Config) -> None:
-    logs.configure(config.log.level, config.log.format)
+async def _configure_log(config: Config) -> None:
+    await to_thread.run_sync(logs.configure, config.log.level, config.log.format)

@@ -11,6 +11,7 @@ import re
 import stat
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from types import MappingProxyType
@@ -72,7 +73,9 @@ class Host:
 
     def looking(self, look: Look) -> "Host":
         """Return this host for one look."""
-        return Host(self.root, self.host_root, look)
+        host = copy(self)
+        host.look = look
+        return host
 
     def kernel_path(self, directory: "Dir") -> str:
         """Return the path as the kernel knows it, without our root: `/sys/devices/...`."""

@@ -56,8 +56,10 @@ class Service(DevicePluginBase):
     """
 
     def __mapping__(self) -> dict[str, Handler]:
+        methods = super().__mapping__().items()
         return {
-            path: handler._replace(func=_answering(handler.func)) for path, handler in super().__mapping__().items()
+            path: method._replace(func=_answering(method.func))  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]  # grpclib
+            for path, method in methods
         }
 
     async def _call_rpc_handler_server_stream(

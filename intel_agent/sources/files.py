@@ -1,15 +1,16 @@
 """Directories whose entries matter, by inotify. The only user of watchfiles: one watch over all of them.
 
 Slow by choice (a second or so): watchfiles polls its own thread, 20 times a second by default. Nothing that must be
-fast waits for it.
+fast waits for it. `watch` in a worker thread and not `awatch`, which takes up to a step to end when it is cancelled.
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterable
 
 import anyio
 from anyio import to_thread
-from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]  # it names trio, which is not here
+from watchfiles import watch  # pyright: ignore[reportUnknownVariableType]  # its stubs name trio, which is not here
 
 STEP = 1000
 """How often watchfiles collects changes, in milliseconds."""
@@ -26,32 +27,32 @@ async def follow(directories: Callable[[], Iterable[str]], on_change: Callable[[
     """
     while True:
         known = await to_thread.run_sync(_identities, tuple(directories()))
-        stop = anyio.Event()
         async with anyio.create_task_group() as group:
-            group.start_soon(_watch, tuple(known), stop, on_change)
-            try:
-                while await to_thread.run_sync(_identities, tuple(directories())) == known:  # noqa: ASYNC110
-                    await anyio.sleep(TICK)  # the file system tells of nothing here: that is why we look
-            finally:
-                stop.set()
+            group.start_soon(_watch, tuple(known), on_change)
+            while await to_thread.run_sync(_identities, tuple(directories())) == known:  # noqa: ASYNC110
+                await anyio.sleep(TICK)  # the file system tells of nothing here: that is why we look
+            group.cancel_scope.cancel()
         on_change(frozenset(known))
 
 
-async def _watch(directories: tuple[str, ...], stop: anyio.Event, on_change: Callable[[frozenset[str]], None]) -> None:
+async def _watch(directories: tuple[str, ...], on_change: Callable[[frozenset[str]], None]) -> None:
     if not directories:
-        await stop.wait()
         return
-    with anyio.CancelScope(shield=True):  # a cancelled watch takes seconds to end, one that is told to stop does not
-        async for changes in awatch(
-            *directories,
-            watch_filter=None,
-            debounce=STEP,
-            step=STEP,
-            stop_event=stop,
-            rust_timeout=60_000,
-            recursive=False,
-        ):
-            on_change(frozenset(os.path.dirname(path) for _, path in changes))
+    stop = threading.Event()
+    batches = watch(
+        *directories,
+        watch_filter=None,
+        debounce=STEP,
+        step=STEP,
+        stop_event=stop,
+        rust_timeout=60_000,
+        recursive=False,
+    )
+    try:
+        while (batch := await to_thread.run_sync(next, batches, None, abandon_on_cancel=True)) is not None:
+            on_change(frozenset(os.path.dirname(path) for _, path in batch))
+    finally:
+        stop.set()  # nobody waits for the thread, which sees this within a step
 
 
 def _identities(directories: Iterable[str]) -> dict[str, _Identity]:
