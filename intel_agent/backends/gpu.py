@@ -1,30 +1,25 @@
 """GPUs of the i915 and xe drivers.
 
-Sources: Documentation/gpu/drm-uapi.rst (primary and render nodes), Documentation/ABI/testing/sysfs-bus-pci (`vendor`,
-`device`, `driver`, `numa_node`, `sriov_numvfs`, `physfn`), Documentation/ABI/testing/sysfs-class-mei (controllers below
-a card), Documentation/PCI/pci-iov-howto.rst. The links in /dev/dri/by-path are made by udev, not by the kernel.
+Sources: Documentation/ABI/testing/sysfs-bus-pci (`vendor`, `device`, `class`, `driver`, `numa_node`, `sriov_numvfs`,
+`physfn`), Documentation/gpu/drm-uapi.rst, drivers/gpu/drm/xe/xe_survivability_mode.c (`survivability_mode`).
 None of these attributes wakes the hardware.
 """
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from intel_agent import pci
+from intel_agent import drm, pci
 from intel_agent.allocation import PolicyName
 from intel_agent.backends import MAX_SHARES, Backend
 from intel_agent.errors import SysfsError
 from intel_agent.model import ContainerEdits, Device, DeviceNode, Exclusion, Mount
 from intel_agent.sysfs import Dir, Host, unreadable
 
-BY_PATH = "/dev/dri/by-path"
 DRIVERS = frozenset({"i915", "xe"})
 
-_CARD = re.compile(r"card[0-9]+")
-_NODE = re.compile(r"(card|renderD)[0-9]+")
-_MEI = re.compile(r"mei[0-9]+")
+_DISPLAY_CLASS = "0x03"
 _SEE_DEV = "check that the agent sees the whole /dev of the host and that nothing removes device files"
 _REPORT = "report this with the names of the kernel and the card"
 _SEE_UDEV = "udev makes these links: check that it runs"
@@ -49,7 +44,7 @@ class Gpu(Backend, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "gpu"
     subsystems: ClassVar[frozenset[str]] = frozenset({"drm", "pci", "mei"})
-    directories: ClassVar[tuple[str, ...]] = (BY_PATH,)
+    directories: ClassVar[tuple[str, ...]] = (drm.BY_PATH,)
 
     shared_dev_num: Annotated[
         int, msgspec.Meta(ge=1, le=MAX_SHARES, description="How many containers may use one card.")
@@ -87,11 +82,9 @@ class Gpu(Backend, frozen=True, kw_only=True):
 
     def discover(self, host: Host) -> Iterator[Device | Exclusion]:
         cards: dict[Dir, str] = {}
-        for link in (host.sys / "class/drm").children("card*"):
-            if not _CARD.fullmatch(link.name):
-                continue
+        for link in drm.cards(host):
             try:
-                function = _function(host, link)
+                function = drm.function_of(host, link)
             except SysfsError as error:
                 yield unreadable(host.kernel_path(link), error)
                 continue
@@ -102,6 +95,7 @@ class Gpu(Backend, frozen=True, kw_only=True):
             if isinstance(item, Device):
                 offered.append(item)
             yield item
+        yield from _without_card(host, {function.name for function in cards})
         if self.enable_monitoring and offered:
             yield from _monitoring(host, offered)
 
@@ -119,7 +113,7 @@ class Gpu(Backend, frozen=True, kw_only=True):
         if not nodes:
             yield _excluded(path, "no-node", f"{name} has no device node in /dev/dri", _SEE_DEV)
             return
-        mounts, stray = self._links(host, function.name, nodes)
+        mounts, stray = self._mounts(host, function.name, nodes)
         yield from stray
         yield Device(
             id=name,
@@ -140,46 +134,55 @@ class Gpu(Backend, frozen=True, kw_only=True):
             return _excluded(path, "denied", f"{device_id} is in denyIDs", "take it out of devices.gpu.denyIDs")
         return None
 
-    def _links(
+    def _mounts(
         self, host: Host, address: str, nodes: Sequence[DeviceNode]
     ) -> tuple[tuple[Mount, ...], list[Exclusion]]:
-        """Return mounts of the by-path links of this card, and exclusions of links that lead somewhere else."""
+        """Return the by-path links of this card, and exclusions of those that lead somewhere else."""
         if self.bypath_mode == "none":
             return (), []
         if self.bypath_mode == "all":
-            return ((_mount(host, BY_PATH),) if (host.dev / "dri/by-path").exists() else ()), []
+            return ((_mount(host, drm.BY_PATH),) if (host.dev / "dri/by-path").exists() else ()), []
         own = {node.path for node in nodes}
-        mounts: list[Mount] = []
-        stray: list[Exclusion] = []
-        for name in _links_of(host, address):
-            path = f"{BY_PATH}/{name}"
-            try:
-                target = host.target(path)
-            except SysfsError as error:
-                target = error.problem
-            if target in own:
-                mounts.append(_mount(host, path))
-            else:
-                stray.append(_excluded(path, "by-path", f"it leads to {target!r}, no node of this card", _SEE_UDEV))
-        return tuple(mounts), stray
+        links = drm.links(host, address)
+        return tuple(_mount(host, path) for path, target in links.items() if target in own), [
+            _excluded(path, "by-path", f"it leads to {target!r}, no node of this card", _SEE_UDEV)
+            for path, target in links.items()
+            if target not in own
+        ]
 
 
-def _function(host: Host, link: Dir) -> Dir | None:
-    """Return the PCI function that /sys/class/drm/cardN belongs to, or `None` when it belongs to something else.
+def _without_card(host: Host, known: Container[str]) -> Iterator[Device | Exclusion]:
+    """Name GPUs that no driver made a card of."""
+    bus = host.sys / "bus/pci/devices"
+    try:
+        functions = [link for link in bus.children() if link.name not in known]
+    except SysfsError as error:
+        yield unreadable(host.kernel_path(bus), error)
+        return
+    yield from host.each(functions, lambda link: _bare(host, link))
 
-    Only links are followed, so no driver can block it.
-    """
-    card = link.resolved()
-    function = Dir(card.path.removesuffix(f"/drm/{link.name}"))
-    if function == card or not host.kernel_path(card).startswith("/sys/devices/"):
-        raise SysfsError(link.path, "is not a link to a card below /sys/devices")
-    return function if pci.ADDRESS.fullmatch(function.name) else None
+
+def _bare(host: Host, link: Dir) -> Iterator[Exclusion]:
+    if not (link.optional_text("class") or "").startswith(_DISPLAY_CLASS) or pci.identity(link, "vendor") != pci.INTEL:
+        return
+    path = host.kernel_path(link.resolved())
+    driver = link.link_name("driver")
+    if link.exists("survivability_mode"):
+        yield _excluded(path, "survivability", "it is in survivability mode", "flash its firmware")
+    elif driver in DRIVERS:
+        yield _excluded(path, "no-card", f"driver {driver} made no card of it", "look at the kernel log")
+    else:
+        yield _wrong_driver(path, driver)
+
+
+def _wrong_driver(path: str, driver: str | None) -> Exclusion:
+    found = "no driver" if driver is None else f"driver {driver!r}"
+    return _excluded(path, "driver", found, f"bind it to one of: {', '.join(sorted(DRIVERS))}")
 
 
 def _unfit(path: str, driver: str | None, virtual_functions: int) -> Exclusion | None:
     if driver not in DRIVERS:
-        found = "no driver" if driver is None else f"driver {driver!r}"
-        return _excluded(path, "driver", found, f"bind it to one of: {', '.join(sorted(DRIVERS))}")
+        return _wrong_driver(path, driver)
     if virtual_functions:
         evidence = f"{virtual_functions} virtual functions are enabled"
         return _excluded(path, "has-virtual-functions", evidence, "use those, or write 0 to its sriov_numvfs")
@@ -190,18 +193,13 @@ def _nodes(host: Host, function: Dir) -> tuple[tuple[DeviceNode, ...], list[Excl
     """Return the card's nodes that are there, and what is to be said of the others."""
     there: list[DeviceNode] = []
     absent: list[Exclusion] = []
-    for each in (function / "drm").children():
-        if _NODE.fullmatch(each.name):
-            if node := host.node(f"/dev/dri/{each.name}"):
-                there.append(node)
-            else:
-                absent.append(_absent(host, each, f"/dev/dri/{each.name}"))
+    for each in drm.nodes(function):
+        path = f"/dev/dri/{each.name}"
+        if node := host.node(path):
+            there.append(node)
+        else:
+            absent.append(_absent(host, each, path))
     return tuple(there), absent
-
-
-def _links_of(host: Host, address: str) -> list[str]:
-    pattern = re.compile(rf"pci-{re.escape(address)}-[\w.:-]+", re.ASCII)
-    return [each.name for each in (host.dev / "dri/by-path").children("pci-*") if pattern.fullmatch(each.name)]
 
 
 def _monitoring(host: Host, cards: Sequence[Device]) -> Iterator[Device | Exclusion]:
@@ -211,8 +209,7 @@ def _monitoring(host: Host, cards: Sequence[Device]) -> Iterator[Device | Exclus
         function = Dir(host.root + card.sysfs_path)
         try:
             with host.reading(function):
-                controllers = [mei for parent in function.children("*.mei-*") for mei in (parent / "mei").children()]
-                found = {mei: host.node(f"/dev/{mei.name}") for mei in controllers if _MEI.fullmatch(mei.name)}
+                found = {mei: host.node(f"/dev/{mei.name}") for mei in drm.controllers(function)}
         except SysfsError as error:
             yield _excluded(card.sysfs_path, "controller", str(error), _SEE_DEV)
             continue

@@ -447,6 +447,64 @@ def test_follows_unplugging_plugging_and_virtual_functions(tmp_path: Path) -> No
     assert seen == [["card1", "card2"], *[["card2"], ["card1", "card2"]] * 3, ["card2", "card3"]]
 
 
+BARE = f"""
+{FIRST}/class = 0x038000
+{FIRST}/vendor = 0x8086
+/sys/bus/pci/devices/0000:01:00.0 -> ../../../devices/pci0000:00/0000:01:00.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("tree", "rule", "evidence"),
+    [
+        pytest.param(BARE, "driver", "no driver", id="no driver"),
+        pytest.param(
+            BARE + f"{FIRST}/driver -> ../../../bus/pci/drivers/vfio-pci", "driver", "driver 'vfio-pci'", id="vfio-pci"
+        ),
+        pytest.param(
+            BARE + f"{FIRST}/driver -> ../../../bus/pci/drivers/xe",
+            "no-card",
+            "driver xe made no card of it",
+            id="the driver gave up",
+        ),
+        pytest.param(
+            BARE + f"{FIRST}/driver -> ../../../bus/pci/drivers/xe\n{FIRST}/survivability_mode = type: Boot",
+            "survivability",
+            "it is in survivability mode",
+            id="drivers/gpu/drm/xe/xe_survivability_mode.c",
+        ),
+    ],
+)
+def test_names_gpus_that_no_driver_made_a_card_of(host: Host, rule: str, evidence: str) -> None:
+    assert [(each.path, each.rule, each.evidence) for each in found(host).exclusions] == [(FIRST, rule, evidence)]
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        pytest.param(BARE.replace("0x8086", "0x1002"), id="another maker's display"),
+        pytest.param(BARE.replace("0x038000", "0x020000"), id="a network card"),
+        pytest.param(BARE.replace(f"{FIRST}/class = 0x038000", ""), id="no class"),
+    ],
+)
+def test_says_nothing_of_other_functions(host: Host) -> None:
+    assert found(host) == Found()
+
+
+@pytest.mark.parametrize("tree", [TWO + BARE.replace(f"{FIRST}/vendor = 0x8086", "")])
+def test_a_card_is_not_named_as_missing(host: Host) -> None:
+    assert rules(host) == {}
+
+
+@pytest.mark.parametrize("tree", [TWO])
+def test_a_bus_that_cannot_be_listed_costs_no_card(host: Host) -> None:
+    Path(host.root, "sys/bus/pci").mkdir(parents=True)
+    Path(host.root, "sys/bus/pci/devices").write_text("")
+
+    assert ids(host) == ["card1", "card2"]
+    assert rules(host) == {"/sys/bus/pci/devices": "unreadable"}
+
+
 CONTROLLER = f"""
 {FIRST}/xe.mei-gscfi.256/mei/mei0/dev = 241:0
 {FIRST}/xe.mei-gsc.256/mei/mei1/dev = 241:1

@@ -67,6 +67,8 @@ def _card(number: int) -> Part:
 /sys/class/drm/card{number} -> ../../devices/pci0000:00/{address}/drm/card{number}
 {function}/vendor = 0x8086
 {function}/device = 0x56c0
+{function}/class = 0x030000
+/sys/bus/pci/devices/{address} -> ../../../devices/pci0000:00/{address}
 {function}/numa_node = 0
 {function}/sriov_numvfs = 0
 {function}/driver -> ../../../bus/pci/drivers/xe

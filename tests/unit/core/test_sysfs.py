@@ -243,3 +243,10 @@ def test_one_device_that_cannot_be_read_harms_no_other(host: Host) -> None:
     assert "a read has not come back" in seen[1].evidence
     assert at == ["/sys/1", "/sys/3"]
     assert look.at is None
+
+
+def test_a_look_that_nobody_waits_for_reads_nothing_more(host: Host) -> None:
+    host = host.looking(Look(abandoned_at="/sys/1"))
+
+    with pytest.raises(SysfsError, match="nobody waits for this look any more"), host.reading(host.sys):
+        pass
