@@ -1,0 +1,1 @@
+"""The agent and the simulated kubelet together: see docs/testing.md."""

@@ -1,0 +1,53 @@
+"""A simulated node, its kubelet, and the agent on it."""
+
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from intel_agent.simulation.kubelet import SimulatedKubelet
+from intel_agent.sources import files
+
+from .log import Log
+from .node import Node, made
+from .running import Running, running
+
+
+@pytest.fixture
+def machine() -> str:
+    """Return the name of the packaged machine; tests give another one by parameter."""
+    return "everything"
+
+
+@pytest.fixture
+def node(machine: str) -> Iterator[Node]:
+    # A socket's path has room for 107 letters only: pytest's own folders are too deep.
+    with tempfile.TemporaryDirectory(prefix="ia") as base:
+        yield made(Path(base), machine)
+
+
+@pytest.fixture
+async def kubelet(node: Node) -> AsyncIterator[SimulatedKubelet]:
+    async with node.kubelet() as kubelet:
+        yield kubelet
+
+
+@pytest.fixture
+def log(capfdbinary: pytest.CaptureFixture[bytes]) -> Log:
+    return Log(capfdbinary)
+
+
+@pytest.fixture(autouse=True)
+def swift_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the watch of files collect changes often: nothing here shows how calm it is, and every agent ends sooner."""
+    monkeypatch.setattr(files, "STEP", 50)
+
+
+@pytest.fixture
+async def agent(node: Node, kubelet: SimulatedKubelet, log: Log) -> AsyncIterator[Running]:
+    """Give an agent that kubelet has taken all resources of; nothing that it logs is an error."""
+    del kubelet
+    async with running(node) as it:
+        yield await it.until_registered()
+    assert [line for line in await log.lines() if line.level == "error" or line.event == "library.logged"] == []

@@ -1,0 +1,65 @@
+"""The agent in this process: the real one, with its clock and its threads, on a simulated node."""
+
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import anyio
+from anyio import to_thread
+
+from intel_agent.agent import Agent, Settings, read
+from intel_agent.publish.publisher import Published
+from intel_agent.sysfs import Host
+
+from .client import Client
+from .node import EVERYTHING, Node
+from .waiting import until
+
+
+class Running:
+    """An agent that runs until its block ends."""
+
+    def __init__(self, node: Node, agent: Agent) -> None:
+        self.node = node
+        self.agent = agent
+
+    @property
+    def published(self) -> dict[str, Published]:
+        return self.agent.publisher.published
+
+    def hint(self) -> None:
+        """Have the agent look again, as after a kernel event."""
+        self.agent.scanner.hint()
+
+    def health(self, resource: str) -> dict[str, str]:
+        """Return what kubelet should hear of the resource."""
+        published = self.published.get(resource)
+        lines = () if published is None else published.listing.value.lines
+        return {each: line.health.value for line in lines for each in line.ids}
+
+    @property
+    def registered(self) -> frozenset[str]:
+        return frozenset(name for name, each in self.published.items() if each.registration.registered is not None)
+
+    async def until_registered(self, resources: Iterable[str] = EVERYTHING, *, within: float = 5.0) -> "Running":
+        """Wait until kubelet has taken these resources."""
+        wanted = frozenset(resources)
+        await until(lambda: wanted <= self.registered, f"registration of all of {sorted(wanted)}", within=within)
+        return self
+
+    @contextmanager
+    def client(self, resource: str) -> Iterator[Client]:
+        with Client(self.node.socket(resource)) as client:
+            yield client
+
+
+@asynccontextmanager
+async def running(node: Node, *, root: str | None = None) -> AsyncGenerator[Running]:
+    """Run an agent as `intel-agent run --config FILE --root DIR --host-root DIR` does."""
+    settings = Settings(node.config, root or str(node.root), str(node.root))
+    config = await to_thread.run_sync(read, node.config)
+    host = await to_thread.run_sync(Host, settings.root, settings.host_root)
+    agent = Agent(settings, config, host)
+    async with anyio.create_task_group() as group:
+        group.start_soon(agent.run)
+        yield Running(node, agent)
+        group.cancel_scope.cancel()

@@ -1,0 +1,259 @@
+"""What the agent lists, and when: rows of the conformance list for device plugins on kubelet.sock."""
+
+import math
+from collections.abc import Iterator
+
+import anyio
+import pytest
+from anyio import to_thread
+
+from intel_agent._proto import v1beta1
+from intel_agent.backends.gpu import Gpu
+from intel_agent.model import Device, Exclusion
+from intel_agent.publish import deviceplugin, publisher, wire
+from intel_agent.simulation import disk
+from intel_agent.simulation.kubelet import SimulatedKubelet
+from intel_agent.sysfs import Host
+
+from .client import Client
+from .log import Log
+from .node import EVERYTHING, I915, XE, XE_CARD, Node
+from .running import Running, running
+from .waiting import until
+
+pytestmark = pytest.mark.anyio
+
+LAPTOP_CARD = "/sys/devices/pci0000:00/0000:00:02.0"
+
+
+class Looks:
+    """Counts the looks for cards."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def pass_by(self, agent: Running, times: int = 1) -> None:
+        """Hint, and wait until that many looks began and ended."""
+        for _ in range(times):
+            before = self.count
+            agent.hint()
+            await until(lambda seen=before: self.count > seen, "look")
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
+    looks, discover = Looks(), Gpu.discover
+
+    def counted(backend: Gpu, host: Host) -> Iterator[Device | Exclusion]:
+        yield from discover(backend, host)
+        looks.count += 1
+
+    monkeypatch.setattr(Gpu, "discover", counted)
+    return looks
+
+
+def lists(kubelet: SimulatedKubelet, resource: str) -> list[str]:
+    return [each.detail for each in kubelet.transcript if (each.what, each.resource) == ("list", resource)]
+
+
+async def test_row_18_sends_the_first_list_at_once(agent: Running) -> None:
+    fastest = math.inf
+    for _ in range(5):  # the fastest: the machine may have other things to do
+        with agent.client(XE) as client:
+            await client.options()  # connected
+            start = anyio.current_time()
+            assert await client.watch().health() == {"card0-0": "Healthy"}
+            fastest = min(fastest, anyio.current_time() - start)
+    assert fastest < 0.1
+
+
+async def test_row_18_sends_the_first_list_even_when_it_is_empty(node: Node, kubelet: SimulatedKubelet) -> None:
+    node.configure(health={"lingerSeconds": 0})
+    async with running(node) as agent:
+        await agent.until_registered()
+        await node.unplug(XE_CARD)
+        agent.hint()
+        await kubelet.wait_for(lambda seen: seen[XE].capacity == 0)
+        with agent.client(XE) as client:
+            assert await client.watch().message() == []
+        assert kubelet.streams(XE) == 1
+
+
+async def test_row_19_every_message_alone_is_the_whole_list(
+    node: Node, kubelet: SimulatedKubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "RECHECK", 0.1)
+    node.configure(devices={"gpu": {"sharedDevNum": 2}}, health={"lingerSeconds": 0.3})
+    async with running(node) as agent:
+        await agent.until_registered()
+        with agent.client(XE) as client:
+            watch = client.watch(within=10)
+            assert await watch.health() == {"card0-0": "Healthy", "card0-1": "Healthy"}
+            card = await node.unplug(XE_CARD)
+            agent.hint()
+            assert await watch.health() == {"card0-0": "Unhealthy", "card0-1": "Unhealthy"}
+            assert await watch.health() == {}
+            await node.plug(card)
+            agent.hint()
+            assert await watch.health() == {"card0-0": "Healthy", "card0-1": "Healthy"}
+    assert kubelet.violations == []
+
+
+async def test_row_20_sends_nothing_without_a_change(agent: Running, kubelet: SimulatedKubelet, looks: Looks) -> None:
+    with agent.client(XE) as client:
+        watch = client.watch()
+        assert await watch.health() == {"card0-0": "Healthy"}
+        await looks.pass_by(agent, 10)
+        await agent.node.unplug(XE_CARD)
+        agent.hint()
+        assert await watch.health() == {"card0-0": "Unhealthy"}  # the very next message
+    await kubelet.wait_for(lambda seen: seen[XE].allocatable == 0)
+    assert lists(kubelet, XE) == ["1 of 1 healthy", "0 of 1 healthy"]
+    assert len(lists(kubelet, I915)) == 1
+
+
+async def test_row_21_a_burst_of_changes_is_few_messages(agent: Running, kubelet: SimulatedKubelet) -> None:
+    def burst() -> None:
+        for number in range(100):
+            disk.change(agent.node.root, f"{XE_CARD}/numa_node", str(number % 2))
+
+    before = len(lists(kubelet, XE))
+    async with anyio.create_task_group() as group:
+        group.start_soon(to_thread.run_sync, burst)
+        for _ in range(100):
+            agent.hint()
+            await anyio.sleep(0.001)
+    agent.hint()
+    await kubelet.wait_for(lambda seen: [each.numa for each in seen[XE].devices] == [(1,)])
+    assert len(lists(kubelet, XE)) - before <= 25
+
+
+async def test_row_22_ids_are_the_same_after_a_restart(node: Node, kubelet: SimulatedKubelet) -> None:
+    seen: list[dict[str, tuple[str, ...]]] = []
+    for _ in range(2):
+        async with running(node) as agent:
+            await agent.until_registered()
+            there = await kubelet.wait_for(lambda now: all(each.allocatable for each in now.values()))
+            seen.append({name: tuple(each.id for each in resource.devices) for name, resource in there.items()})
+    assert seen[0] == seen[1]
+    assert kubelet.violations == []  # among them: ids that are empty, too long or there twice
+
+
+async def test_row_23_health_is_one_of_two_words(agent: Running, kubelet: SimulatedKubelet) -> None:
+    await agent.node.unplug(XE_CARD)
+    agent.hint()
+    await kubelet.wait_for(lambda seen: seen[XE].allocatable == 0)
+    words = {device.health for resource in kubelet.resources().values() for device in resource.devices}
+    assert words == {"Healthy", "Unhealthy"}
+
+
+async def test_row_24_an_unknown_numa_node_is_not_told(agent: Running, kubelet: SimulatedKubelet) -> None:
+    await agent.node.change(f"{XE_CARD}/numa_node", "-1")
+    agent.hint()
+    await kubelet.wait_for(lambda seen: [each.numa for each in seen[XE].devices] == [None])
+    assert kubelet.violations == []
+
+
+@pytest.mark.parametrize("machine", ["bench"])
+async def test_row_25_all_devices_of_a_resource_have_a_numa_node_or_none(
+    node: Node, kubelet: SimulatedKubelet
+) -> None:
+    async with running(node) as agent:
+        await agent.until_registered([XE])
+        await kubelet.wait_for(lambda seen: XE in seen and {each.numa for each in seen[XE].devices} == {(0,), (1,)})
+        card = await to_thread.run_sync(lambda: (node.root / "sys/class/drm/card3/device").resolve())
+        await node.change(f"/{card.relative_to(node.root.resolve())}/numa_node", "-1")
+        agent.hint()
+        await kubelet.wait_for(lambda seen: {each.numa for each in seen[XE].devices} == {None})
+    assert kubelet.violations == []
+
+
+async def test_row_26_a_vanished_device_leaves_when_its_pod_is_gone(
+    node: Node, kubelet: SimulatedKubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "RECHECK", 0.05)
+    node.configure(health={"lingerSeconds": 0.1})
+    async with running(node) as agent:
+        await agent.until_registered()
+        await kubelet.admit("worker", {XE: 1})
+        await node.unplug(XE_CARD)
+        agent.hint()
+        await kubelet.wait_for(lambda seen: (seen[XE].capacity, seen[XE].allocatable) == (1, 0))
+        await anyio.sleep(0.5)  # several times the linger time
+        assert kubelet.resources()[XE].capacity == 1
+        kubelet.release("worker")
+        await kubelet.wait_for(lambda seen: seen[XE].capacity == 0)
+    assert kubelet.violations == []
+
+
+async def test_row_27_no_id_is_dropped_while_an_allocate_is_open(
+    node: Node, kubelet: SimulatedKubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kubelet would die of it (facts about kubelet, 11.1)."""
+    monkeypatch.setattr(publisher, "RECHECK", 0.05)
+    node.configure(health={"lingerSeconds": 0})
+    gate, check = anyio.Event(), deviceplugin.DevicePlugin._allocated
+    entered = anyio.Event()
+
+    async def slow(plugin: deviceplugin.DevicePlugin, ids: list[str]) -> v1beta1.ContainerAllocateResponse:
+        answer = await check(plugin, ids)
+        entered.set()
+        await gate.wait()
+        return answer
+
+    monkeypatch.setattr(deviceplugin.DevicePlugin, "_allocated", slow)
+    monkeypatch.setattr(deviceplugin, "ALLOCATE_DEADLINE", 10.0)
+    async with running(node) as agent, anyio.create_task_group() as group:
+        await agent.until_registered()
+        group.start_soon(kubelet.admit, "worker", {XE: 1})
+        await entered.wait()
+        await node.unplug(XE_CARD)
+        agent.hint()
+        await kubelet.wait_for(lambda seen: (seen[XE].capacity, seen[XE].allocatable) == (1, 0))
+        await anyio.sleep(0.3)
+        assert kubelet.resources()[XE].capacity == 1
+        gate.set()
+    assert [each for each in kubelet.violations if "dropped" in each] == []
+
+
+async def test_row_28_a_list_that_kubelet_would_not_take_is_refused(
+    node: Node, kubelet: SimulatedKubelet, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "LIMIT", 1000)  # 110 enclaves are more
+    async with running(node) as agent:
+        await agent.until_registered(EVERYTHING - {"sgx.intel.com/enclave", "sgx.intel.com/provision"})
+        refused = {line.resource: line.problem for line in await log.lines("resource.refused")}
+    assert set(refused) == {"sgx.intel.com/enclave", "sgx.intel.com/provision"}
+    assert all("4 MiB" in problem for problem in refused.values())
+    assert "sgx.intel.com/enclave" not in {call.resource for call in kubelet.registrations}
+
+
+@pytest.mark.parametrize("machine", ["laptop"])
+async def test_row_29_ten_thousand_ids(node: Node, kubelet: SimulatedKubelet) -> None:
+    node.configure(devices={"gpu": {"sharedDevNum": 10_000}})
+    async with running(node) as agent:
+        await agent.until_registered([I915])
+        await kubelet.wait_for(lambda seen: I915 in seen and seen[I915].allocatable == 10_000)
+        with agent.client(I915) as client:
+            start = anyio.current_time()
+            assert len(await client.watch().message()) == 10_000
+            assert anyio.current_time() - start < 1.0
+        await node.unplug(LAPTOP_CARD)
+        agent.hint()
+        await kubelet.wait_for(lambda seen: seen[I915].allocatable == 0)
+    assert kubelet.violations == []
+
+
+async def test_a_second_stream_misses_nothing(agent: Running, kubelet: SimulatedKubelet) -> None:
+    """Two streams never share a queue: a leftover of an old kubelet cannot eat the new one's changes."""
+    with agent.client(XE) as one, Client(agent.node.socket(XE)) as other:
+        watches = [one.watch(), other.watch()]
+        for watch in watches:
+            assert await watch.health() == {"card0-0": "Healthy"}
+        await agent.node.unplug(XE_CARD)
+        agent.hint()
+        for watch in watches:
+            assert await watch.health() == {"card0-0": "Unhealthy"}
+    await kubelet.wait_for(lambda seen: seen[XE].allocatable == 0)
+
+
