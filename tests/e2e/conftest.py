@@ -13,16 +13,15 @@ import pytest
 from .agent import Agent
 from .cluster import Cluster, running_cluster
 from .machine import Machine
-from .node import Node
+from .node import Node, binaries
 
 TOOLS = ("busybox", "etcd", "nsenter", "openssl", "runc", "setpriv", "unshare")
 """Programs that have to be there; Kubernetes and containerd are built."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
     for item in items:
-        if here in item.path.parents:
+        if _is_here(item):
             item.add_marker(pytest.mark.e2e)
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(120))
@@ -40,14 +39,31 @@ def _turn(item: pytest.Item) -> int:
     return 0 if item.path.stem == "test_cluster" else 1
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build what has to be built before the first test, so that no test's deadline is spent on it."""
+    if any(_is_here(item) for item in session.items) and not _obstacle():
+        for name in ("kubernetes", "containerd"):
+            binaries(name)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _able() -> None:
     """Skip where there is no kubelet to be had, and say why."""
+    if obstacle := _obstacle():
+        pytest.skip(obstacle)
+
+
+def _is_here(item: pytest.Item) -> bool:
+    return Path(__file__).parent in item.path.parents
+
+
+def _obstacle() -> str | None:
     if os.geteuid() != 0:
-        pytest.skip("needs root: containers, mount namespaces and device nodes")
+        return "needs root: containers, mount namespaces and device nodes"
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
     if missing := [tool for tool in TOOLS if shutil.which(tool, path=path) is None]:
-        pytest.skip(f"needs {', '.join(missing)}, see tests/e2e/README.md")
+        return f"needs {', '.join(missing)}, see tests/e2e/README.md"
+    return None
 
 
 @pytest.fixture(scope="session")
@@ -90,15 +106,19 @@ def machine(node: Node) -> Iterator[Machine]:
 @pytest.fixture
 def start_agent(node: Node, machine: Machine) -> Iterator[Callable[..., Agent]]:
     """Start agents, each with a name of its own; all are stopped at the end."""
+    started: list[Agent] = []
     with ExitStack() as agents:
 
         def start(name: str = "agent", **settings: Any) -> Agent:
             agent = Agent(node, machine, name)
             agent.configure(**settings)
+            started.append(agent)
             agents.callback(agent.process.kill)
             return agent.start()
 
         yield start
+    for agent in started:
+        assert [line for line in agent.log() if line.level in {"error", "critical"}] == []
 
 
 @pytest.fixture

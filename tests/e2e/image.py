@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import platform
 import shutil
 import subprocess
 import tarfile
@@ -11,6 +12,7 @@ from pathlib import Path
 IMAGE = "localhost/busybox:e2e"
 """The one image of all containers, also of the pods' sandboxes."""
 
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _OCI = "application/vnd.oci.image"
 
 
@@ -19,7 +21,7 @@ def write_image(archive: Path) -> None:
     layer = _layer()
     blobs: dict[str, bytes] = {}
     config = {
-        "architecture": "amd64",
+        "architecture": ARCHITECTURES[platform.machine()],
         "os": "linux",
         "config": {"Entrypoint": ["/bin/busybox"], "Cmd": ["sleep", "2147483647"], "Env": ["PATH=/bin"]},
         "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from intel_agent.simulation.disk import add, materialise, remove
+from intel_agent.simulation.disk import add, change, materialise, remove
 from intel_agent.simulation.tree import Tree
 
 I915 = "gpu.intel.com/i915"
@@ -164,6 +164,10 @@ class Machine:
 
     def plug(self, part: Tree) -> None:
         add(self.root, part)
+
+    def change(self, path: str, text: str) -> None:
+        """Give a file of /sys another text."""
+        change(self.root, path, text)
 
     def scrap(self) -> None:
         shutil.rmtree(self.root)

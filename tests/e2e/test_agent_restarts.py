@@ -62,6 +62,18 @@ def test_a_pod_keeps_its_device_over_a_crash_of_the_agent(node: Node, agent: Age
     node.run({I915: 1}).until_running()
 
 
+def test_an_agent_that_dies_during_an_allocation_costs_one_pod(node: Node, agent: Agent) -> None:
+    agent.process.pause()
+    pod = node.run({DEDICATED: 1})
+    eventually(lambda: pod.name in node.pods(), "pod before its admission", within=5)
+    agent.process.kill()
+    refusal = pod.until_refused()
+    agent.start().until_offered()
+
+    assert refusal.startswith("rpc error: ")
+    node.run({DEDICATED: 1}).until_running()
+
+
 def test_row_58_after_sigterm_the_sockets_are_gone_and_nothing_is_allocatable(node: Node, agent: Agent) -> None:
     pod = node.run({DEDICATED: 1}).until_running()
     before = identity(pod)

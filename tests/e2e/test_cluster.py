@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from time import monotonic, sleep
+from time import monotonic
 
 import pytest
 
-from .agent import Agent
+from .agent import LINGER_SECONDS, Agent
 from .cluster import Cluster
 from .machine import CARD0, CARD1, DEDICATED, DEDICATED_QUEUE, I915, OFFER, Machine
 from .pods import container, manifest
-from .waiting import eventually
+from .waiting import always, eventually
 
 STATUS_SECONDS = 10.0
 """How long a change may take to the node object: the agent's look, kubelet's tick, the API server."""
@@ -75,8 +75,8 @@ def test_row_26_capacity_keeps_a_vanished_device_until_its_pod_ends(
     cluster.run("holder", container({DEDICATED: 1}))
     queue = machine.unplug(DEDICATED_QUEUE)
     until_amounts(DEDICATED, 1, 0)
-    sleep(STATUS_SECONDS / 2)  # longer than a device lingers that nobody holds
-    until_amounts(DEDICATED, 1, 0)
+    held = LINGER_SECONDS + 3
+    always(lambda: cluster.node_status.amounts(DEDICATED) == (1, 0), "capacity of the held device", during=held)
     cluster.delete("holder")
     eventually(lambda: cluster.node_status.amounts(DEDICATED) == (0, 0), "end of the device", within=30)
     machine.plug(queue)

@@ -2,11 +2,25 @@
 
 import os
 import signal
+from collections.abc import Callable
 
 import pytest
 
 from .agent import Agent
-from .machine import ANALYTICS, DEDICATED, ENCLAVE, I915, MONITORING, OFFER, PROVISION, SHARED, XE, device_nodes
+from .machine import (
+    ANALYTICS,
+    CARD1,
+    DEDICATED,
+    ENCLAVE,
+    I915,
+    MONITORING,
+    OFFER,
+    PROVISION,
+    SHARED,
+    XE,
+    Machine,
+    device_nodes,
+)
 from .node import Node, unavailable
 from .pods import container
 from .waiting import eventually
@@ -83,6 +97,31 @@ def test_row_24_a_device_of_an_unknown_numa_node_suits_a_single_numa_node(node: 
     finally:
         node.remove_pods()
         node.kubelet.restart()
+
+
+def test_row_25_hints_are_given_for_all_devices_of_a_resource_or_for_none(
+    node: Node, machine: Machine, agent: Agent
+) -> None:
+    # With a hint for one of two cards kubelet would never give both to one container.
+    machine.change(f"{CARD1}/numa_node", "-1")
+    agent.process.stop()
+    agent.start()
+    node.kubelet.restart({"topologyManagerPolicy": "single-numa-node"})
+    try:
+        agent.until_offered()
+        node.run({I915: 4}).until_running()
+    finally:
+        node.remove_pods()
+        node.kubelet.restart()
+
+
+def test_row_29_ten_thousand_devices_are_offered_and_allocated(node: Node, start_agent: Callable[..., Agent]) -> None:
+    ids = frozenset(f"sgx-enclave-{number}" for number in range(10_000))
+    start_agent(sgx={"enclaveLimit": 10_000, "provisionLimit": 10}).until_offered({ENCLAVE: ids}, within=5)
+    pod = node.run({ENCLAVE: 1}).until_running()
+
+    assert pod.devices <= ids
+    assert pod.report().devices == device_nodes(["sgx-enclave-0"])
 
 
 @pytest.mark.usefixtures("agent")
