@@ -1,0 +1,218 @@
+"""The figures of docs/performance.md, on the fixed node: 8 GPUs x 10 shares, SGX 110 and 110, 16 queues of DSA and IAA.
+
+The agent runs in a process of its own, as it is installed; times are taken in this one. Needs root: the kernel's
+messages are made in a network namespace of its own, into which this program moves first.
+"""
+
+import argparse
+import json
+import os
+import signal
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kubelet import Kubelet, serving
+
+from intel_agent.simulation import disk, tree
+
+CARD = "/sys/devices/pci0000:17/0000:17:00.0/0000:18:00.0"
+KOBJECT_UEVENT = 15
+"""The netlink family of uevents (linux/netlink.h)."""
+GPU = "gpu.intel.com/xe"
+RESOURCES = {
+    GPU,
+    "gpu.intel.com/monitoring",
+    "sgx.intel.com/enclave",
+    "sgx.intel.com/provision",
+    "dsa.intel.com/wq-user-shared",
+    "dsa.intel.com/wq-user-dedicated",
+    "iaa.intel.com/wq-user-shared",
+    "iaa.intel.com/wq-user-dedicated",
+}
+SETTINGS = """
+log: {format: json}
+kubelet: {devicePluginDirectory: PLACE/plugins, podResourcesSocket: PLACE/pod-resources.sock}
+health: {lingerSeconds: 3600}
+devices: {gpu: {sharedDevNum: 10, enableMonitoring: true}}
+"""
+
+
+def uevent(action: str, path: str, subsystem: str) -> None:
+    """Have the kernel broadcast an event of ours to everybody in this network namespace."""
+    fields = [f"{action}@{path}", f"ACTION={action}", f"DEVPATH={path}", f"SUBSYSTEM={subsystem}"]
+    payload = b"".join(each.encode() + b"\0" for each in fields)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, KOBJECT_UEVENT) as kernel:
+        kernel.bind((0, 0))
+        kernel.sendto(struct.pack("=IHHII", 16 + len(payload), 16, 1, 1, 0) + payload, (0, 0))
+
+
+class Node:
+    """The node's directory and the agent on it."""
+
+    def __init__(self, place: Path) -> None:
+        self.root = place / "node"
+        self.plugins = place / "plugins"
+        self.plugins.mkdir()
+        self._file = place / "agent.yaml"
+        self._file.write_text(SETTINGS.replace("PLACE", str(place)), encoding="utf-8")
+        self._log = place / "agent.log"
+        disk.materialise(tree.node("bench"), self.root)
+
+    @contextmanager
+    def agent(self) -> Iterator[int]:
+        """Run the agent and give its process id."""
+        command = [sys.executable, "-m", "intel_agent", "run", "--config", str(self._file)]
+        with self._log.open("wb") as log:
+            process = subprocess.Popen([*command, "--root", str(self.root), "--host-root", str(self.root)], stdout=log)
+            try:
+                yield process.pid
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait(5)
+
+
+def listed(kubelet: Kubelet) -> float:
+    """Wait until every resource is listed; return when the last one was."""
+    kubelet.wait_for(lambda: set(kubelet.plugins) >= RESOURCES)
+    return max(each.lists[0][0] for each in kubelet.plugins.values())
+
+
+def starts(node: Node, times: int) -> list[float]:
+    """Time from process start to all resources registered and listed."""
+    taken: list[float] = []
+    for _ in range(times):
+        with serving(node.plugins) as (kubelet, _):
+            began = time.monotonic()
+            with node.agent():
+                taken.append(listed(kubelet) - began)
+    return taken
+
+
+def restarts(node: Node, times: int) -> list[float]:
+    """Time from a new kubelet.sock to all resources listed again."""
+    taken: list[float] = []
+    kubelet = Kubelet(node.plugins)
+    kubelet.start()
+    with node.agent():
+        listed(kubelet)
+        for _ in range(times):
+            kubelet.stop()
+            time.sleep(0.5)  # how long a restarting kubelet is away
+            began = kubelet.start()
+            taken.append(listed(kubelet) - began)
+        kubelet.stop()
+    return taken
+
+
+def plugs(node: Node, kubelet: Kubelet, times: int) -> list[float]:
+    """Time from the message of a removed or added card to the new list."""
+    taken: list[float] = []
+    part = None
+    for _ in range(times):
+        known = len(kubelet.plugins[GPU].lists)
+        if part is None:
+            part = disk.remove(node.root, CARD)
+            action = "remove"
+        else:
+            disk.add(node.root, part)
+            part, action = None, "add"
+        if len(kubelet.plugins[GPU].lists) != known:
+            raise RuntimeError("the list changed before the kernel's message: what is measured here?")
+        began = time.monotonic()
+        uevent(action, f"{CARD.removeprefix('/sys')}/drm/card0", "drm")
+        taken.append(kubelet.wait_for_list(GPU, known) - began)
+        time.sleep(0.03)
+    if part is not None:
+        disk.add(node.root, part)
+    return taken
+
+
+def allocations(kubelet: Kubelet, times: int) -> list[float]:
+    plugin = kubelet.plugins[GPU]
+    taken: list[float] = []
+    for number in range(times):
+        began = time.monotonic()
+        plugin.allocate([f"card{number % 8}-{number % 10}"])
+        taken.append(time.monotonic() - began)
+    return taken
+
+
+def memory(process: int) -> float:
+    """Proportional set size in MB (10^6 bytes)."""
+    rollup = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) * 1024 / 1e6
+
+
+def usage(process: int) -> tuple[float, int]:
+    """CPU seconds and context switches of all threads so far."""
+    ticks = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    switches = 0
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        status = (thread / "status").read_text(encoding="ascii")
+        switches += sum(int(line.split()[1]) for line in status.splitlines() if "ctxt_switches" in line)
+    return (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK"), switches
+
+
+def idle(process: int, seconds: float) -> tuple[float, float]:
+    """Share of a core, and context switches a second, while nothing happens."""
+    before = usage(process)
+    time.sleep(seconds)
+    after = usage(process)
+    return (after[0] - before[0]) / seconds, (after[1] - before[1]) / seconds
+
+
+def milliseconds(taken: list[float]) -> dict[str, float]:
+    ordered = sorted(each * 1000 for each in taken)
+    last = len(ordered) - 1
+    figures = {
+        "p50": statistics.median(ordered),
+        "p99": ordered[round(last * 0.99)],
+        "max": ordered[last],
+        "times": len(ordered),
+    }
+    return {key: round(value, 2) for key, value in figures.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the repetitions")
+    share = 10 if parser.parse_args().quick else 1
+    os.unshare(os.CLONE_NEWNET) if hasattr(os, "unshare") else reexec()
+    with tempfile.TemporaryDirectory(prefix="bench") as place:
+        node = Node(Path(place))
+        report("start to all listed (ms)", milliseconds(starts(node, 20 // share or 2)))
+        report("new kubelet.sock to all listed (ms)", milliseconds(restarts(node, 20 // share or 2)))
+        with serving(node.plugins) as (kubelet, _), node.agent() as process:
+            listed(kubelet)
+            time.sleep(3)  # the looks after the first one
+            report("memory, PSS (MB)", round(memory(process), 1))
+            share_of_core, switches = idle(process, 60 / share)
+            report("idle: % of a core, context switches/s", [round(share_of_core * 100, 3), round(switches, 2)])
+            report("uevent to list (ms)", milliseconds(plugs(node, kubelet, 1000 // share)))
+            report("Allocate (ms)", milliseconds(allocations(kubelet, 2000 // share)))
+            before = memory(process)
+            allocations(kubelet, 100_000 // share)
+            report("memory before and after 100,000 Allocate (MB)", [round(before, 1), round(memory(process), 1)])
+
+
+def reexec() -> None:
+    """Start again in a network namespace of our own (Python has no unshare before 3.12)."""
+    if "BENCHMARK_NAMESPACE" not in os.environ:
+        os.environ["BENCHMARK_NAMESPACE"] = "1"
+        os.execvp("unshare", ["unshare", "-n", sys.executable, *sys.argv])
+
+
+def report(what: str, figures: object) -> None:
+    print(json.dumps({what: figures}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
