@@ -4,7 +4,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,7 +90,7 @@ class Kubelet:
 
 
 @contextlib.contextmanager
-def serving(directory: Path) -> Iterator[tuple[Kubelet, float]]:
+def serving(directory: Path) -> Generator[tuple[Kubelet, float]]:
     kubelet = Kubelet(directory)
     began = kubelet.start()
     try:

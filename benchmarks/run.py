@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,7 +67,7 @@ class Node:
         disk.materialise(tree.node("bench"), self.root)
 
     @contextmanager
-    def agent(self) -> Iterator[int]:
+    def agent(self) -> Generator[int]:
         """Run the agent and give its process id."""
         command = [sys.executable, "-m", "intel_agent", "run", "--config", str(self._file)]
         with self._log.open("wb") as log:
@@ -185,7 +185,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the repetitions")
     share = 10 if parser.parse_args().quick else 1
-    os.unshare(os.CLONE_NEWNET) if hasattr(os, "unshare") else reexec()
+    enter_namespace()
     with tempfile.TemporaryDirectory(prefix="bench") as place:
         node = Node(Path(place))
         report("start to all listed (ms)", milliseconds(starts(node, 20 // share or 2)))
@@ -203,8 +203,8 @@ def main() -> None:
             report("memory before and after 100,000 Allocate (MB)", [round(before, 1), round(memory(process), 1)])
 
 
-def reexec() -> None:
-    """Start again in a network namespace of our own (Python has no unshare before 3.12)."""
+def enter_namespace() -> None:
+    """Start again in a network namespace of our own, where nobody else hears our events."""
     if "BENCHMARK_NAMESPACE" not in os.environ:
         os.environ["BENCHMARK_NAMESPACE"] = "1"
         os.execvp("unshare", ["unshare", "-n", sys.executable, *sys.argv])

@@ -62,7 +62,7 @@ class Node(RuleBasedStateMachine):
         self.roster = projected(self.roster, self.inventory(), holdings, now=self.now, linger=LINGER, busy=frozenset())
 
     def free(self) -> list[Key]:
-        """What kubelet would hand out."""
+        """Return what kubelet would hand out."""
         return [
             (name, device.id)
             for name, listing in self.roster.listings.items()
@@ -120,6 +120,6 @@ class Node(RuleBasedStateMachine):
         assert set(self.holders) <= known
 
 
-TestNode = Node.TestCase
-TestNode.settings = settings(max_examples=200, stateful_step_count=25, deadline=None)
-TestNode.pytestmark = [pytest.mark.timeout(120)]
+@pytest.mark.timeout(120)
+class TestNode(Node.TestCase):
+    settings = settings(max_examples=200, stateful_step_count=25, deadline=None)

@@ -88,7 +88,7 @@ def test_nothing_new_is_the_same_listing() -> None:
 def test_a_vanished_device_is_unhealthy_at_once_and_dropped_after_it_lingered() -> None:
     roster = told(told(Roster(), card()), now=100.0)
     assert health(roster) == {"card0-0": "Unhealthy", "card0-1": "Unhealthy"}
-    assert reasons(roster) == dict.fromkeys(["card0-0", "card0-1"], {Reason.GONE})
+    assert reasons(roster) == {"card0-0": {Reason.GONE}, "card0-1": {Reason.GONE}}
     assert roster.unsettled
 
     roster = told(roster, now=100.0 + LINGER - 1)
