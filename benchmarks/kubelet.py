@@ -26,8 +26,7 @@ class Plugin:
 
     def allocate(self, ids: list[str]) -> bytes:
         request = AllocateRequest(container_requests=[ContainerAllocateRequest(devices_ids=ids)])
-        answer: bytes = self.channel.unary_unary(SERVICE + "Allocate")(bytes(request), timeout=5)
-        return answer
+        return self.channel.unary_unary(SERVICE + "Allocate", bytes, bytes)(bytes(request), timeout=5)
 
 
 class Kubelet:
@@ -44,7 +43,7 @@ class Kubelet:
             if each.is_socket():
                 each.unlink()
         self._server = grpc.server(ThreadPoolExecutor(16))
-        handler = grpc.unary_unary_rpc_method_handler(self._register)
+        handler = grpc.unary_unary_rpc_method_handler(self._register, bytes, bytes)
         service = grpc.method_handlers_generic_handler("v1beta1.Registration", {"Register": handler})
         self._server.add_generic_rpc_handlers((service,))
         hidden = self._directory.parent / "kubelet.sock"
@@ -64,14 +63,14 @@ class Kubelet:
     def _register(self, message: bytes, _context: grpc.ServicerContext) -> bytes:
         request = RegisterRequest.parse(message)
         channel = grpc.insecure_channel(f"unix:{self._directory / request.endpoint}")
-        channel.unary_unary(SERVICE + "GetDevicePluginOptions")(b"", timeout=5)
+        channel.unary_unary(SERVICE + "GetDevicePluginOptions", bytes, bytes)(b"", timeout=5)
         plugin = Plugin(request.resource_name, channel)
         threading.Thread(target=self._follow, args=(plugin,), daemon=True).start()
         return b""
 
     def _follow(self, plugin: Plugin) -> None:
         with contextlib.suppress(grpc.RpcError):
-            for message in plugin.channel.unary_stream(SERVICE + "ListAndWatch")(b""):
+            for message in plugin.channel.unary_stream(SERVICE + "ListAndWatch", bytes, bytes)(b""):
                 came = time.monotonic()
                 with self._changed:
                     plugin.lists.append((came, message))

@@ -1,12 +1,13 @@
 """Kubelet as a plugin sees it: which one is there, and whether it takes us.
 
 A kubelet's incarnation is its socket file: inode and change time together, as the number alone is reused at once.
-inotify, the end of a stream and a timer only make us look; while somebody misses kubelet we look often.
+inotify, the end of a stream and a timer only make us look; while somebody misses kubelet a thread looks often.
 """
 
 import errno
 import os
 import random
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ REGISTER_DEADLINE = 20.0
 """How long kubelet may take to answer Register, in seconds; it gives itself 10 to reach us."""
 IDENTIFY_DEADLINE = 1.0
 """How long whoever serves a socket file may take to prove it, in seconds."""
-MISSED, CALM = 0.08, 30.0
+MISSED, CALM = 0.05, 30.0
 """Seconds between looks: while kubelet is missed, and while all is well."""
 
 
@@ -48,6 +49,7 @@ class Kubelet:
         self.socket = f"{directory}/kubelet.sock"
         self.incarnation: Latest[Incarnation | None] = Latest(None)
         self._missed_by = 0
+        self._nobody_misses_it = threading.Event()
         self._look = anyio.Event()
 
     def look(self) -> None:
@@ -58,11 +60,14 @@ class Kubelet:
     def missing(self) -> Generator[None]:
         """Look often until the block ends."""
         self._missed_by += 1
+        self._nobody_misses_it.clear()
         self.look()
         try:
             yield
         finally:
             self._missed_by -= 1
+            if not self._missed_by:
+                self._nobody_misses_it.set()
 
     async def watch(self) -> None:
         """Keep `incarnation` true, for ever.
@@ -70,17 +75,25 @@ class Kubelet:
         Raises:
             DirectoryGoneError: the directory was removed under our mount and can never come back.
         """
-        while True:
-            found = await anyio.to_thread.run_sync(_incarnation, self.directory, self.socket)
-            if found != self.incarnation.value:
-                log.info("kubelet.found" if found else "kubelet.lost", socket=self.socket)
-                self.incarnation.set(found)
-            if self._missed_by:
-                await anyio.sleep(MISSED)
-            else:
-                with anyio.move_on_after(CALM):
-                    await self._look.wait()
-            self._look = anyio.Event()
+        try:
+            while True:
+                found = await anyio.to_thread.run_sync(_incarnation, self.directory, self.socket)
+                if found != self.incarnation.value:
+                    log.info("kubelet.found" if found else "kubelet.lost", socket=self.socket)
+                    self.incarnation.set(found)
+                if self._missed_by:
+                    await anyio.to_thread.run_sync(self._look_often, found, abandon_on_cancel=True)
+                else:
+                    with anyio.move_on_after(CALM):
+                        await self._look.wait()
+                self._look = anyio.Event()
+        finally:
+            self._nobody_misses_it.set()  # ends the thread that nobody waits for any more
+
+    def _look_often(self, known: Incarnation | None) -> None:
+        """Return when the socket file is another one than `known`, or nobody misses kubelet any more."""
+        while not self._nobody_misses_it.wait(MISSED) and _incarnation(self.directory, self.socket) == known:
+            pass
 
     async def present(self) -> Incarnation:
         """Wait for a socket file and return its incarnation."""

@@ -13,6 +13,8 @@ from intel_agent.model import NO_EDITS, Device
 from intel_agent.publish.holdings import Holdings, Key
 from intel_agent.publish.roster import Roster, projected
 
+pytestmark = pytest.mark.timeout(120)
+
 CARDS = 2
 LINGER = 10.0
 TERMS = st.tuples(st.sampled_from(["gpu.intel.com/i915", "gpu.intel.com/xe"]), st.sampled_from([1, 2, 3]))
@@ -120,6 +122,5 @@ class Node(RuleBasedStateMachine):
         assert set(self.holders) <= known
 
 
-@pytest.mark.timeout(120)
-class TestNode(Node.TestCase):
-    settings = settings(max_examples=200, stateful_step_count=25, deadline=None)
+TestNode = Node.TestCase
+TestNode.settings = settings(max_examples=200, stateful_step_count=25, deadline=None)

@@ -12,6 +12,7 @@ from intel_agent.publish.holdings import Holdings, Key
 from intel_agent.publish.roster import Roster, projected
 
 LINGER = 30.0
+NO_HINT: list[int] = []
 NOBODY = Holdings(known=True)
 I915 = "gpu.intel.com/i915"
 XE = "gpu.intel.com/xe"
@@ -199,8 +200,10 @@ def test_a_share_from_before_this_process_keeps_an_exclusive_card_back() -> None
     ("devices", "expected"),
     [
         pytest.param([card(numa=(0,)), card(1, numa=(1,))], [[0], [0], [1], [1]], id="all known"),
-        pytest.param([card(numa=(0,)), card(1)], [[], [], [], []], id="one unknown: none is told"),
-        pytest.param([card(numa=(0,)), card(1, bad=True)], [[0], [0], [], []], id="a broken one does not decide"),
+        pytest.param([card(numa=(0,)), card(1)], [NO_HINT] * 4, id="one unknown: none is told"),
+        pytest.param(
+            [card(numa=(0,)), card(1, bad=True)], [[0], [0], NO_HINT, NO_HINT], id="a broken one does not decide"
+        ),
         pytest.param([card(numa=(0,), bad=True)], [[0], [0]], id="all broken keep their node"),
     ],
 )
