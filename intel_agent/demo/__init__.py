@@ -95,8 +95,9 @@ async def _home() -> AsyncGenerator[Path]:
         yield Path(home)
 
 
-def _alone(error: BaseException) -> BaseException:
+def _alone(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return what went wrong, if it is one thing, without the groups around it."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
+    error: BaseException = group.exceptions[0]
+    if len(group.exceptions) > 1:
+        return group
+    return _alone(error) if isinstance(error, BaseExceptionGroup) else error

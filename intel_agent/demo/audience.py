@@ -3,7 +3,7 @@
 import math
 import os
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
@@ -32,7 +32,7 @@ class Audience(Protocol):
 
 
 @contextmanager
-def standard_output() -> Iterator[TextIO]:
+def standard_output() -> Generator[TextIO]:
     """Take standard output away from everybody else: the agent writes its log there, and it would garble a picture."""
     encoding = sys.stdout.encoding or "utf-8"
     with os.fdopen(os.dup(1), "w", encoding=encoding, errors="replace", newline="\n") as output:

@@ -1,6 +1,7 @@
 """What a person at a terminal sees: resources as kubelet knows them, and below the last lines of the chronicle."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -8,6 +9,7 @@ from typing import Self, TextIO
 
 from rich.console import Console, ConsoleDimensions, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
+from rich.padding import Padding
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -17,8 +19,11 @@ from intel_agent.simulation.kubelet import Listed, Resource
 
 WIDE = 100
 """Columns from which on headings are written out."""
-FEW = 6
-"""How many ids of a resource are shown each; of more, only the remarkable ones."""
+CROWDS = (6, 0)
+"""How many ids of a resource may be shown each, where there is room, and where there is not. Of more than that only
+those that a pod holds are, and the others are counted."""
+ENOUGH = 10
+"""Lines below the table that should be seen."""
 GAP = 2
 """Columns between two columns, and between two ids."""
 
@@ -92,17 +97,20 @@ class Picture:
         self._view = view
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        signs = Signs.of(options)
-        head = Group(
-            _title(self._view, options), "", _table(self._view, signs, options), "", _legend(self._view, signs)
-        )
-        above = console.render_lines(head, options.update(height=None), pad=False)
-        room = max(options.size.height - len(above) - 3, 3)
+        free = options.update(height=None)
+        roomy, dense = (console.render_lines(_head(self._view, options, few), free, pad=False) for few in CROWDS)
+        above = roomy if len(roomy) + ENOUGH < options.size.height else dense
+        room = max(options.size.height - len(above) - 2, 1)
         lines = [each for each in self._view.lines if each.tone in _STYLES]
-        below = console.render_lines(_log(lines[-room:]), options.update(height=None), pad=False)
+        below = console.render_lines(_log(lines[-room:]), free, pad=False)
         for line in (*above, [], *below[-room:]):
             yield from line
             yield Segment.line()
+
+
+def _head(view: View, options: ConsoleOptions, few: int) -> RenderableType:
+    signs = Signs.of(options)
+    return Group(_title(view, options), "", _table(view, signs, options, few), "", _legend(view, signs))
 
 
 def _title(view: View, options: ConsoleOptions) -> RenderableType:
@@ -112,7 +120,7 @@ def _title(view: View, options: ConsoleOptions) -> RenderableType:
     return left.append(clock, "dim")
 
 
-def _table(view: View, signs: Signs, options: ConsoleOptions) -> RenderableType:
+def _table(view: View, signs: Signs, options: ConsoleOptions, few: int) -> RenderableType:
     heads = ("CAPACITY", "ALLOCATABLE") if options.max_width >= WIDE else ("CAP", "ALLOC")
     names = max((len(each.name) for each in view.resources), default=0)
     left = options.max_width - max(names, len("RESOURCE")) - sum(map(len, heads)) - 3 * GAP
@@ -124,7 +132,7 @@ def _table(view: View, signs: Signs, options: ConsoleOptions) -> RenderableType:
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("DEVICES", no_wrap=True)
     for each in view.resources:
-        devices = _packed(_entries(each, view.holders, signs), left)
+        devices = _packed(_entries(each, view.holders, signs, few), left)
         table.add_row(each.name, str(each.capacity), _allocatable(each), devices)
     return table if view.resources else Text("kubelet knows of no resource", "dim")
 
@@ -133,18 +141,21 @@ def _allocatable(resource: Resource) -> Text:
     return Text(str(resource.allocatable), "" if resource.allocatable == resource.capacity else "red")
 
 
-def _entries(resource: Resource, holders: Mapping[tuple[str, str], str], signs: Signs) -> Iterable[Text]:
-    """Yield what is to be said of each device; a crowd without anything remarkable is counted."""
-    crowd = len(resource.devices) > FEW
-    rest = 0
+def _entries(resource: Resource, holders: Mapping[tuple[str, str], str], signs: Signs, few: int) -> Iterable[Text]:
+    """Yield what is to be said of each device; of a crowd those that nobody holds are counted."""
+    crowd = len(resource.devices) > few
+    rest: Counter[bool] = Counter()
     for device in resource.devices:
+        healthy = device.id in resource.healthy
         holder = holders.get((resource.name, device.id))
-        if crowd and holder is None and device.id in resource.healthy:
-            rest += 1
+        if crowd and holder is None:
+            rest[healthy] += 1
         else:
-            yield _entry(device, holder, signs, healthy=device.id in resource.healthy)
-    if rest:
-        yield Text.assemble((signs.healthy, "green"), f" {rest} {'more ' if rest < len(resource.devices) else ''}free")
+            yield _entry(device, holder, signs, healthy=healthy)
+    if rest[False]:
+        yield Text.assemble((signs.unhealthy, "bold red"), (f" {rest[False]} unhealthy", "red"))
+    if rest[True]:
+        yield Text.assemble((signs.healthy, "green"), f" {rest[True]} free")
 
 
 def _entry(device: Listed, holder: str | None, signs: Signs, *, healthy: bool) -> Text:
@@ -184,6 +195,6 @@ def _log(lines: Sequence[Line]) -> RenderableType:
     grid.add_column(justify="right", no_wrap=True, style="dim")
     grid.add_column(overflow="fold")
     for each in lines:
-        indent = "  " if each.tone in {Tone.GOOD, Tone.BAD} else ""
-        grid.add_row(f"{each.seconds:.1f} s", Text(indent + each.text, _STYLES[each.tone]))
+        indent = GAP if each.tone in {Tone.GOOD, Tone.BAD} else 0
+        grid.add_row(f"{each.seconds:.1f} s", Padding(Text(each.text, _STYLES[each.tone]), (0, 0, 0, indent)))
     return grid

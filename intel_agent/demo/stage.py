@@ -15,6 +15,7 @@ from intel_agent.publish import holdings
 from intel_agent.simulation import disk
 from intel_agent.simulation.kubelet import Resource, SimulatedKubelet
 from intel_agent.simulation.tree import Tree
+from intel_agent.sysfs import Host
 
 Resources = Mapping[str, Resource]
 
@@ -44,7 +45,9 @@ class Stage:
         await to_thread.run_sync(disk.materialise, machine, self._root)
         config = await to_thread.run_sync(self._write_config)
         root = str(self._root)
-        self.agent = Agent(Settings(self._config_file, root, root), config)
+        # Containers get nodes of the simulated node, not of the machine: what is below `root` is the host itself.
+        host = await to_thread.run_sync(Host, root, root)
+        self.agent = Agent(Settings(self._config_file, root, root), config, host)
 
     def resources(self) -> Resources:
         """Return what kubelet says, or said last."""

@@ -13,8 +13,9 @@ from intel_agent.model import Device
 from intel_agent.simulation.kubelet import AdmissionError, Listed
 from intel_agent.simulation.tree import Tree
 
-PODS = {"gpu": "trainer", "sgx": "vault", "dsa": "mover", "iaa": "packer"}
+PODS = {"gpu": "trainer", "dsa": "mover", "iaa": "packer", "sgx": "vault"}
 """Which pod asks for a device of which kind. The first kind there is has to see its device pulled."""
+NOUNS = {"gpu": "GPU", "dsa": "Work queue", "iaa": "Work queue", "sgx": "Device"}
 LATE = "late"
 """The pod that asks for a device like the one that was pulled."""
 SHAREABLE = ("gpu", "dsa", "iaa")
@@ -47,6 +48,8 @@ class Story:
     async def tell(self, ends: float = math.inf) -> None:
         """Tell the story again and again, but only begin when it can be over at `ends`, by the clock of the loop."""
         await self._registration()
+        if not self.stage.agent.inventory.value.devices:
+            await anyio.sleep_forever()
         took = 0.0
         while anyio.current_time() + took < ends:
             started = anyio.current_time()
@@ -69,13 +72,11 @@ class Story:
 
     async def _round(self) -> None:
         seats = await self._pods()
-        if seats:
-            await self._unplug(seats[0])
-            await self._depart(seats)
+        await self._unplug(seats[0])
+        await self._depart(seats[0].kind)
         await self._kubelet_restarts(seats)
-        if seats:
-            await self._reconfigure(seats)
-            await self._pods_end(seats)
+        await self._reconfigure(seats)
+        await self._pods_end(seats)
 
     async def _registration(self) -> None:
         self._act("The agent starts.")
@@ -153,9 +154,8 @@ class Story:
         self._tell_table([device.resource])
         await self._pause(2)
 
-    async def _depart(self, seats: Sequence[Seat]) -> None:
+    async def _depart(self, kind: str) -> None:
         """Pull a device that nobody holds: there the agent lets go of it."""
-        kind = seats[0].kind
         held = set(self.stage.holders)
         free = (each for each in self._devices(kind) if held.isdisjoint((each.resource, share) for share in each.ids))
         device = next(free, None)
@@ -177,12 +177,13 @@ class Story:
         await self._pause(1.5)
         self._act("Kubelet starts: it deletes every socket in its directory and makes its own anew.")
         took = await self.stage.start_kubelet()
-        listed = [name for name, each in self.stage.kubelet.resources().items() if each.healthy]
-        what = f"{_many(len(listed), 'resource')} registered and listed again" if listed else "Nothing to register"
+        count = sum(1 for each in self.stage.resources().values() if each.healthy)
         await self.stage.ask_holders()
-        kept = [seat.pod for seat in seats if self._holds(seat)]
-        keep = f" {_listed(kept)} kept what they had." if kept else ""
-        self._good(f"{what}, {duration(took)} after kubelet's socket is there.{keep}")
+        kept = _listed([seat.pod for seat in seats if self._holds(seat)])
+        self._good(
+            f"{_many(count, 'resource')} registered and listed again, {duration(took)} after kubelet's socket is there."
+            f" {kept} kept what they had."
+        )
         await self._pause(2)
 
     async def _reconfigure(self, seats: Iterable[Seat]) -> None:
@@ -246,7 +247,7 @@ class Story:
 
 
 def _named(kind: str, device: Device) -> str:
-    return f"GPU {device.id}" if kind == "gpu" else f"Device {device.id}"
+    return f"{NOUNS[kind]} {device.id}"
 
 
 def _many(count: int, what: str) -> str:
@@ -255,6 +256,8 @@ def _many(count: int, what: str) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     """Return the names as a sentence has them; of many only the first ones."""
+    if not names:
+        return "nothing"
     if len(names) > FEW + 1:
         return f"{', '.join(names[:FEW])} and {len(names) - FEW} more"
     *most, last = names
