@@ -18,13 +18,18 @@ from .waiting import until
 class Running:
     """An agent that runs until its block ends."""
 
-    def __init__(self, node: Node, agent: Agent) -> None:
+    def __init__(self, node: Node, agent: Agent, scope: anyio.CancelScope) -> None:
         self.node = node
         self.agent = agent
+        self._scope = scope
 
     @property
     def published(self) -> dict[str, Published]:
         return self.agent.publisher.published
+
+    def stop(self) -> None:
+        """Have the agent end, as a signal does; the block may go on."""
+        self._scope.cancel()
 
     def hint(self) -> None:
         """Have the agent look again, as after a kernel event."""
@@ -60,6 +65,12 @@ async def running(node: Node, *, root: str | None = None) -> AsyncGenerator[Runn
     host = await to_thread.run_sync(Host, settings.root, settings.host_root)
     agent = Agent(settings, config, host)
     async with anyio.create_task_group() as group:
-        group.start_soon(agent.run)
-        yield Running(node, agent)
-        group.cancel_scope.cancel()
+        scope = anyio.CancelScope()
+
+        async def live() -> None:
+            with scope:
+                await agent.run()
+
+        group.start_soon(live)
+        yield Running(node, agent, scope)
+        scope.cancel()

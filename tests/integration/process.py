@@ -1,0 +1,76 @@
+"""The agent as a process of its own, where one inside of the tests is not enough."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from anyio import to_thread
+
+from .log import Line, parsed
+from .node import Node
+from .waiting import until
+
+STOP_SECONDS = 5.0
+
+
+@dataclass
+class Process:
+    """A process and its output."""
+
+    popen: "subprocess.Popen[bytes]"
+    output: Path
+
+    @property
+    def alive(self) -> bool:
+        return self.popen.poll() is None
+
+    def lines(self, event: str | None = None) -> list[Line]:
+        """Return what it has logged so far."""
+        complete = self.output.read_bytes().rpartition(b"\n")[0]
+        return [line for line in parsed(complete) if event in {None, line.event}]
+
+    async def until_logged(self, event: str, *, times: int = 1, within: float = 10.0) -> list[Line]:
+        """Wait for so many lines of the event."""
+
+        def there() -> list[Line]:
+            lines = self.lines(event)
+            assert len(lines) >= times or self.alive, f"it ended: {self.output.read_text()}"
+            return lines if len(lines) >= times else []
+
+        return await until(there, f"{times} times {event}", within=within)
+
+    async def wait(self, within: float = STOP_SECONDS) -> int:
+        """Wait for its end and return the exit code."""
+        return await to_thread.run_sync(lambda: self.popen.wait(within))
+
+    async def stop(self, within: float = STOP_SECONDS) -> int:
+        """Send SIGTERM and return the exit code."""
+        self.popen.send_signal(signal.SIGTERM)
+        return await self.wait(within)
+
+
+@contextmanager
+def process(node: Node, *, before: Sequence[str] = (), stdout: int | None = None, name: str = "agent") -> Iterator[Process]:
+    """Start `intel-agent run` on the node, by way of the command `before`, and kill it when the block ends."""
+    output = node.base / f"{name}.log"
+    command = [*before, sys.executable, "-m", "intel_agent", "run", "--config", str(node.config)]
+    command += ["--root", str(node.root), "--host-root", str(node.root)]
+    with output.open("ab") as file:
+        popen = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file if stdout is None else stdout,
+            stderr=file,
+            start_new_session=True,
+        )
+    try:
+        yield Process(popen, output)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(popen.pid, signal.SIGKILL)
+        popen.wait(STOP_SECONDS)
