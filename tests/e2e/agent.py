@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import msgspec
 
 from .daemon import Daemon
+from .kubelet import Place
 from .machine import DEVICES, OFFER, Machine
-from .node import Node
 from .waiting import eventually
 
 REGISTERED_SECONDS = 10.0
@@ -32,10 +32,10 @@ class LogLine(msgspec.Struct, frozen=True):
 class Agent:
     """One agent process. It may be started again after its end; a second one may run beside it."""
 
-    def __init__(self, node: Node, machine: Machine, name: str = "agent") -> None:
-        self._node = node
-        self._config = node.base / f"{name}.yaml"
-        self._log = node.base / f"{name}.log"
+    def __init__(self, place: Place, machine: Machine, name: str = "agent") -> None:
+        self._place = place
+        self._config = place.base / f"{name}.yaml"
+        self._log = place.base / f"{name}.log"
         self._log.write_bytes(b"")
         command = [sys.executable, "-m", "intel_agent", "run", "--config", str(self._config)]
         command += ["--root", str(machine.root), "--host-root", str(machine.root)]
@@ -44,13 +44,12 @@ class Agent:
 
     def configure(self, *, rescan_seconds: float = RESCAN_SECONDS, **sections: Mapping[str, object]) -> None:
         """Write the configuration file; the sections stand above the machine's usual ones."""
-        kubelet = self._node.kubelet
         content = {
             "kubelet": {
-                "devicePluginDirectory": str(kubelet.device_plugins),
-                "podResourcesSocket": str(kubelet.pod_resources.socket),
+                "devicePluginDirectory": str(self._place.device_plugins),
+                "podResourcesSocket": str(self._place.pod_resources.socket),
             },
-            "cdi": {"directory": str(self._node.cdi)},
+            "cdi": {"directory": str(self._place.cdi)},
             "health": {"rescanSeconds": rescan_seconds, "lingerSeconds": LINGER_SECONDS},
             "devices": {**DEVICES, **sections},
         }
@@ -67,7 +66,7 @@ class Agent:
 
     def offered(self) -> dict[str, frozenset[str]]:
         """Return the machine's resources as kubelet knows them now."""
-        allocatable = self._node.pod_resources.allocatable()
+        allocatable = self._place.pod_resources.allocatable()
         return {resource: allocatable.get(resource, frozenset()) for resource in OFFER}
 
     def until_offered(self, changes: Offer | None = None, *, within: float = REGISTERED_SECONDS) -> "Agent":

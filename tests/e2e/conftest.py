@@ -83,8 +83,8 @@ def node(session_node: Node) -> Iterator[Node]:
     yield session_node
     session_node.remove_pods()
     log = session_node.kubelet.log_since(start)
-    assert "panic" not in log
-    assert "goroutine 1 [" not in log
+    assert "panic: " not in log
+    assert "Observed a panic" not in log
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +110,7 @@ def start_agent(node: Node, machine: Machine) -> Iterator[Callable[..., Agent]]:
     with ExitStack() as agents:
 
         def start(name: str = "agent", **settings: Any) -> Agent:
-            agent = Agent(node, machine, name)
+            agent = Agent(node.place, machine, name)
             agent.configure(**settings)
             started.append(agent)
             agents.callback(agent.process.kill)

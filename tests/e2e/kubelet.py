@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from .daemon import Daemon
 from .podresources import PodResources
@@ -16,6 +17,15 @@ NODE = "e2e-node"
 """The name of the node; kubelet appends it to the names of static pods."""
 
 READY_SECONDS = 40.0
+
+
+class Place(NamedTuple):
+    """Where an agent meets a kubelet, and where it may leave files."""
+
+    base: Path
+    device_plugins: Path
+    pod_resources: PodResources
+    cdi: Path
 
 
 class Kubelet:

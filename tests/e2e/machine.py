@@ -65,14 +65,14 @@ _OWN_NODES: Mapping[str, Mapping[str, tuple[int, int]]] = {
 
 def device(share: str) -> str:
     """Return the device that an id in kubelet's list stands for: `card0` for `card0-1`."""
-    return share.rpartition("-")[0]
+    return share.rpartition("-")[0] or share
 
 
 def device_nodes(ids: Iterable[str]) -> dict[str, tuple[int, int]]:
     """Return what a container that got these ids should find: device numbers by path."""
     found: dict[str, tuple[int, int]] = {}
     for each in ids:
-        found |= _OWN_NODES[each if each == "all" else device(each)]
+        found |= _OWN_NODES[device(each)]
     return found
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from .kubelet import NODE, Kubelet
+from .kubelet import NODE, Kubelet, Place
 from .podresources import Holding, PodResources
 from .pods import Pod, PodList, PodStatus, Report, container, manifest, parse_report
 from .runtime import Containerd
@@ -21,8 +21,10 @@ from .waiting import eventually
 POD_SECONDS = 20.0
 """How long a pod may take to get where it should be."""
 
-REFUSAL = "Pod was rejected: Allocate failed due to "
-"""How kubelet begins to say that a pod does not get its devices."""
+
+def refusal(message: str) -> str:
+    """Return why a pod does not get its devices, without the words that kubelet puts around every reason."""
+    return message.partition("Allocate failed due to ")[2].removesuffix(", which is unexpected")
 
 
 def unavailable(resource: str) -> str:
@@ -62,6 +64,10 @@ class Node:
     @property
     def pod_resources(self) -> PodResources:
         return self.kubelet.pod_resources
+
+    @property
+    def place(self) -> Place:
+        return Place(self.base, self.kubelet.device_plugins, self.pod_resources, self.cdi)
 
     def start(self) -> None:
         self._cgroup.create()
@@ -153,7 +159,7 @@ class StaticPod:
         eventually(lambda: self.status.phase == "Failed", f"refusal of {self.name}", within=POD_SECONDS)
         status = self.status
         assert status.reason == "UnexpectedAdmissionError", status
-        return status.message.removeprefix(REFUSAL).removesuffix(", which is unexpected")
+        return refusal(status.message)
 
     def report(self, container: str = "main") -> Report:
         """Return what a container found inside when it started last."""

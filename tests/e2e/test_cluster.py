@@ -29,7 +29,7 @@ def machine(cluster: Cluster) -> Machine:
 
 @pytest.fixture
 def agent(cluster: Cluster, machine: Machine) -> Iterator[Agent]:
-    agent = Agent(cluster.node, machine)
+    agent = Agent(cluster.node.place, machine)
     with ExitStack() as end:
         end.callback(agent.process.kill)
         yield agent.start().until_offered()
