@@ -60,7 +60,7 @@ class Agent:
         self._host = host
         self.kubelet = Kubelet(config.kubelet.device_plugin_directory)
         self.scanner = Scanner(self.config, host, self.inventory)
-        self.publisher = Publisher(self.config, self.inventory, host, self.kubelet)
+        self.publisher = Publisher(self.config, self.inventory, self.kubelet, host, self._suspect)
 
     async def run(self) -> None:
         """Run until a signal says stop; then end streams, unlink sockets and return."""
@@ -97,6 +97,9 @@ class Agent:
         kinds = [each.name for each in self.config.value.devices.backends if event.subsystem in each.subsystems]
         if kinds:
             self.scanner.hint(kinds)
+
+    def _suspect(self, kind: str) -> None:
+        self.scanner.hint([kind])
 
     def _missed(self, *, overrun: bool) -> None:
         if overrun:

@@ -43,10 +43,12 @@ class Grants:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """What answers need beside the listing: the node, and the backends as they are configured now."""
+    """What answers need beside the listing: the node, the backends as they are configured now, and whom to tell."""
 
     host: Host
     backends: Callable[[], Mapping[str, Backend]]
+    suspect: Callable[[str], None]
+    """Told the backend of a device that is not as the inventory says: it should be looked at."""
 
 
 class DevicePlugin(Service):
@@ -135,8 +137,7 @@ class DevicePlugin(Service):
         resource = self.resource
         self._grants.open[resource] = self._grants.open.get(resource, 0) + 1
         try:
-            with anyio.fail_after(ALLOCATE_DEADLINE):
-                answers = [await self._allocated(each.devices_ids) for each in message.container_requests]
+            answers = [await self._allocated(each.devices_ids) for each in message.container_requests]
         except (AllocationError, EditsError, SysfsError, TimeoutError) as error:
             log.warning("allocation.refused", resource=resource, problem=str(error) or "a device node does not answer")
             raise
@@ -159,10 +160,25 @@ class DevicePlugin(Service):
             raise AllocationError(f"{self.resource} is not enabled any more in intel-agent's configuration")
         devices = granted(self._listing.value, ids)
         edits = backend.allocate(devices)
-        await anyio.to_thread.run_sync(_check_nodes, self._knowledge.host, edits, abandon_on_cancel=True)
+        await self._check(backend, edits)
         self._grants.ever.update((self.resource, each) for each in ids)
         log.info("allocation.granted", resource=self.resource, ids=sorted(ids))
         return answered(backend, devices, edits)
+
+    async def _check(self, backend: Backend, edits: ContainerEdits) -> None:
+        """Look once more whether every node is there: kubelet would start the container without asking.
+
+        Raises:
+            AllocationError: one is not; the kind is looked at again, so that the list tells, too.
+            SysfsError: one is something else.
+            TimeoutError: one cannot be examined in time.
+        """
+        try:
+            with anyio.fail_after(ALLOCATE_DEADLINE):
+                await anyio.to_thread.run_sync(_check_nodes, self._knowledge.host, edits, abandon_on_cancel=True)
+        except (AllocationError, SysfsError, TimeoutError):
+            self._knowledge.suspect(backend.name)
+            raise
 
 
 def granted(listing: Listing, ids: Iterable[str]) -> tuple[Device, ...]:
@@ -201,12 +217,6 @@ def answered(backend: Backend, devices: Iterable[Device], edits: ContainerEdits)
 
 
 def _check_nodes(host: Host, edits: ContainerEdits) -> None:
-    """Look once more whether every node is there: kubelet would start the container without asking.
-
-    Raises:
-        AllocationError: one is not.
-        SysfsError: one is something else.
-    """
     for node in edits.device_nodes:
         if host.number(node.path) is None:
             raise AllocationError(f"{node.host_path} is not there")

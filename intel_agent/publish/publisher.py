@@ -1,6 +1,6 @@
 """Follows the inventory and keeps kubelet's picture of it: one registration for each resource."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -39,12 +39,20 @@ class Published:
 class Publisher:
     """The only writer of listings."""
 
-    def __init__(self, config: Latest[Config], inventory: Latest[Inventory], host: Host, kubelet: Kubelet) -> None:
+    def __init__(
+        self,
+        config: Latest[Config],
+        inventory: Latest[Inventory],
+        kubelet: Kubelet,
+        host: Host,
+        suspect: Callable[[str], None],
+    ) -> None:
+        """Publish `inventory` to `kubelet`; `suspect` is told the backend of a device that is not as it says."""
         self._config = config
         self._inventory = inventory
         self._kubelet = kubelet
         self._lock = NodeLock(kubelet.directory)
-        self._knowledge = Knowledge(host, self._backends)
+        self._knowledge = Knowledge(host, self._backends, suspect)
         self._grants = Grants(set(), {})
         self._holdings = Holdings()
         self._roster = Roster()

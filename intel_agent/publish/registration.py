@@ -78,7 +78,7 @@ class Registration:
                     return server
                 self._refused(f"{server.path} is served by another device plugin: stop it first")
             except OSError as error:
-                self._refused(str(error))
+                self._refused(f"{server.path}: {(error.strerror or str(error)).lower()}")
             await anyio.sleep(self._back_off.pause())
 
     async def _registered(self, server: SocketServer) -> Incarnation | None:
