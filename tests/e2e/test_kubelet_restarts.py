@@ -76,6 +76,16 @@ def test_rows_10_and_11_the_agent_registers_again_after_a_kubelet_restart(node: 
     assert (agent.process.alive, agent.process.pid) == (True, process)
 
 
+def test_row_10_no_restart_of_many_costs_kubelet_a_dial_that_times_out(node: Node, agent: Agent) -> None:
+    # kubelet sweeps the directory when it starts: a socket bound just before is gone just after.
+    log = node.kubelet.log.stat().st_size
+    for _ in range(10):
+        node.kubelet.restart()
+        agent.until_offered(within=AGAIN_SECONDS)
+
+    assert "failed to dial device plugin" not in node.kubelet.log_since(log)
+
+
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_row_12_a_socket_without_a_kubelet_behind_it_does_no_harm(node: Node, agent: Agent, how: str) -> None:
     end(node, how)
