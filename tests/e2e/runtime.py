@@ -1,8 +1,9 @@
 """containerd and runc, for containers in the host's network."""
 
 import os
+import signal
 import subprocess
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 
 from .daemon import Daemon
@@ -75,25 +76,24 @@ class Containerd:
         self.ctr("images", "import", str(archive))
 
     def stop(self) -> None:
-        """End every container, then containerd itself."""
+        """End every container, then containerd itself, and its shims, which outlive it by design."""
         if self._daemon is None or not self._daemon.alive:
             return
         self.kill_tasks()
-        for container in self.ctr("containers", "list", "--quiet").split():
-            self.ctr("containers", "delete", container)
         self._daemon.stop()
+        for pid in _processes_with(str(self.socket)):
+            os.kill(pid, signal.SIGKILL)
 
     def kill_tasks(self) -> None:
         """Kill every container's processes, as a reboot would."""
         for task in self.tasks():
             self._succeeds("tasks", "kill", "--all", "--signal", "SIGKILL", task)
-        for task in self.tasks():
-            eventually(partial(self._deleted, task), f"end of task {task}", within=10)
+        eventually(lambda: not self.tasks(), "end of all tasks", within=10)
 
     def tasks(self) -> dict[str, int]:
-        """Return the process of each container, sandboxes too, by container id."""
+        """Return the process of each running container, sandboxes too, by container id."""
         lines = self.ctr("tasks", "list").splitlines()[1:]
-        return {task: int(pid) for task, pid, *_ in map(str.split, lines)}
+        return {task: int(pid) for task, pid, state in map(str.split, lines) if state == "RUNNING"}
 
     def containers(self, pod: str) -> frozenset[str]:
         """Return the containers of a pod, running or not, its sandbox too."""
@@ -111,5 +111,12 @@ class Containerd:
             return False
         return True
 
-    def _deleted(self, task: str) -> bool:
-        return task not in self.tasks() or self._succeeds("tasks", "delete", "--force", task)
+
+def _processes_with(word: str) -> list[int]:
+    """Return the processes with this word on their command line."""
+    found: list[int] = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            if word in path.read_text(errors="replace").split("\0"):
+                found.append(int(path.parent.name))
+    return found
