@@ -1,5 +1,6 @@
 """The whole wiring: one task group that reads from top to bottom."""
 
+import gc
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,15 @@ class Settings:
     host_root: str = "/"
 
 
+def calm_collector() -> None:
+    """Have Python's collector of cycles stop the loop rarely: it holds everything up for as long as it looks.
+
+    What is there now lives for ever and need not be looked at. A full look at 10,000 devices takes 30 ms.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 50)
+
+
 async def run(settings: Settings) -> None:
     """Serve the node until SIGTERM or SIGINT.
 
@@ -39,6 +49,7 @@ async def run(settings: Settings) -> None:
         ConfigError: the configuration cannot be used.
         DirectoryGoneError: the device-plugins directory is gone for good.
     """
+    calm_collector()
     config = await to_thread.run_sync(read, settings.config_file)
     host = await to_thread.run_sync(Host, settings.root, settings.host_root)
     await Agent(settings, config, host).run()

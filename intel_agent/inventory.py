@@ -54,7 +54,11 @@ class Found:
         return replace(self, devices=devices, problem=problem)
 
 
-def _unclaimed(claimed: dict[tuple[str, str], Device], found: Found) -> Found:
+_Claims = dict[str, dict[str, Device]]
+"""Who has which id, by resource and id."""
+
+
+def _unclaimed(claimed: _Claims, found: Found) -> Found:
     """Return what was found without the devices whose ids are claimed already; claim the others'."""
     devices: list[Device] = []
     doubles: list[Exclusion] = []
@@ -69,13 +73,14 @@ def _unclaimed(claimed: dict[tuple[str, str], Device], found: Found) -> Found:
     return replace(found, devices=tuple(devices), exclusions=(*found.exclusions, *doubles))
 
 
-def _claim(claimed: dict[tuple[str, str], Device], device: Device) -> Device | None:
+def _claim(claimed: _Claims, device: Device) -> Device | None:
     """Claim the device's ids, or return the device that has one of them already."""
-    keys = [(device.resource, each) for each in device.ids]
-    for key in keys:
-        if key in claimed:
-            return claimed[key]
-    claimed.update(dict.fromkeys(keys, device))
+    owners = claimed.setdefault(device.resource, {})
+    for each in device.ids:
+        if each in owners:
+            return owners[each]
+    for each in device.ids:
+        owners[each] = device
     return None
 
 
@@ -113,7 +118,7 @@ class Inventory:
     @classmethod
     def of(cls, found: Mapping[str, Found]) -> "Inventory":
         """Return the inventory of what the backends found; an id that two of them claim belongs to the first."""
-        claimed: dict[tuple[str, str], Device] = {}
+        claimed: _Claims = {}
         return cls(MappingProxyType({backend: _unclaimed(claimed, each) for backend, each in found.items()}))
 
     @property

@@ -138,6 +138,12 @@ class Device:
     numa_nodes: tuple[int, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=_empty)
     faults: frozenset[Fault] = frozenset()
+    ids: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    """Every id under which kubelet can hand the device out."""
+
+    def __post_init__(self) -> None:
+        ids = (self.id,) if self.shares is None else tuple([f"{self.id}-{share}" for share in range(self.shares)])
+        object.__setattr__(self, "ids", ids)
 
     @property
     def health(self) -> Health:
@@ -147,13 +153,6 @@ class Device:
     def exclusive(self) -> bool:
         """Whether one container at a time can have the device."""
         return self.shares in {None, 1}
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Every id under which kubelet can hand the device out."""
-        if self.shares is None:
-            return (self.id,)
-        return tuple(f"{self.id}-{share}" for share in range(self.shares))
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -11,7 +11,7 @@ Pure: `projected` decides, its callers act. Rules (each forced by what kubelet d
 * A resource that had devices once stays, with an empty list.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -102,11 +102,11 @@ def _listing(old: Listing, present: list[_Draft], departing: list[_Draft]) -> Li
     """Put the lines together; those that did not change keep their bytes."""
     healthy = [draft for draft in present if not draft[2]]
     hints = all(draft[0].numa_nodes for draft in healthy or (*present, *departing))
-    known = {(id(line.device), line.ids): line for line in old.lines}
+    known = {id(line.device): line for line in old.lines}
     lines: list[Line] = []
     for device, ids, faults, departed in (*present, *departing):
-        line = known.get((id(device), ids))
-        if line is None or line.hints != hints or line.faults != faults or line.departed != departed:
+        line = known.get(id(device))
+        if line is None or line[1:4] != (ids, faults, hints) or line.departed != departed:
             health = Health.UNHEALTHY if faults else Health.HEALTHY
             message = wire.devices(ids, health, device.numa_nodes if hints else ())
             line = Line(device, ids, faults, hints, message, departed)
@@ -141,12 +141,16 @@ def _held(pin: Pin) -> Fault:
 
 
 def _departing(
-    old: Listing, devices: Iterable[Device], holdings: Holdings, now: float, over: float | None
+    old: Listing, devices: Collection[Device], holdings: Holdings, now: float, over: float | None
 ) -> list[_Draft]:
     """Ids that kubelet knows and the inventory does not; not those that left before `over` and nobody holds."""
+    whole = {device.ids for device in devices}
+    suspects = [line for line in old.lines if line.ids not in whole]
+    if not suspects:
+        return []
     current = {each for device in devices for each in device.ids}
     drafts: list[_Draft] = []
-    for line in old.lines:
+    for line in suspects:
         left = [each for each in line.ids if each not in current]
         since = now if line.departed is None else line.departed
         if over is not None and since <= over:
