@@ -2,9 +2,9 @@
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from anyio import to_thread
@@ -133,4 +133,7 @@ def part(machine: str, *words: str) -> Tree:
     return tree({path: entry for path, entry in entries.items() if any(word in path for word in words)})
 
 
-parallel = partial(to_thread.run_sync, abandon_on_cancel=True)
+def removed(directory: Path) -> None:
+    """Remove a directory in which somebody else makes and removes files at the same time."""
+    while directory.exists():
+        shutil.rmtree(directory, ignore_errors=True)

@@ -1,6 +1,5 @@
 """One agent serves a node, whatever is or was there before it."""
 
-import shutil
 import signal
 import socket
 
@@ -14,7 +13,7 @@ from intel_agent.publish.kubelet import BackOff
 from intel_agent.simulation.kubelet import SimulatedKubelet
 
 from .log import Log
-from .node import EVERYTHING, I915, XE, Node
+from .node import EVERYTHING, I915, XE, Node, removed
 from .process import process
 from .rival import register, rival
 from .running import running
@@ -141,7 +140,7 @@ async def test_the_lock_is_taken_again_in_a_new_directory(node: Node, kubelet: S
     async with running(node) as first:
         await first.until_registered()
         await kubelet.stop()
-        await to_thread.run_sync(shutil.rmtree, node.plugins)
+        await to_thread.run_sync(removed, node.plugins)
         await kubelet.start()
         await first.until_registered()
         async with running(node) as second:

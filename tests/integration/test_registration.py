@@ -1,7 +1,6 @@
 """How the agent registers, and again: rows of the conformance list for device plugins on kubelet.sock."""
 
 import os
-import shutil
 import socket
 from collections.abc import AsyncIterator
 from functools import partial
@@ -22,7 +21,7 @@ from intel_agent.simulation.kubelet import SimulatedKubelet
 from intel_agent.simulation.kubelet.rules import is_resource_name
 
 from .log import Log
-from .node import EVERYTHING, I915, XE, Node
+from .node import EVERYTHING, I915, XE, Node, removed
 from .other_kubelet import Seen, other_kubelet
 from .rival import register, rival
 from .running import Running, running
@@ -172,7 +171,7 @@ async def test_row_14_notices_a_socket_that_was_renamed(agent: Running, kubelet:
 
 async def test_row_14_serves_in_a_directory_that_was_made_anew(agent: Running, kubelet: SimulatedKubelet) -> None:
     await kubelet.stop()
-    await to_thread.run_sync(shutil.rmtree, agent.node.plugins)
+    await to_thread.run_sync(removed, agent.node.plugins)
     await until(lambda: not agent.registered, "loss of kubelet")
     await kubelet.start()
     await agent.until_registered()
