@@ -158,6 +158,7 @@ class Agent:
             return
         await _configure_log(config)
         self.config.set(config)
+        self.inventory.set(self.inventory.value)  # publishers have settings, too
         log.info("config.reloaded", restart_needed=config.kubelet != before.kubelet)
         self.scanner.hint()
 

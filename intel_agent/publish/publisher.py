@@ -58,6 +58,8 @@ class Publisher:
         self._roster = Roster()
         self._remembered: frozenset[str] = frozenset()
         self._cdi_problem: str | None = None
+        self._no_cdi_files = False
+        """Whether none of ours are there: an agent before this one may have left some."""
         self._holdings_problem: str | None = None
         self.published: dict[str, Published] = {}
         self.audit = Audit(self._pod_resources, self._members)
@@ -151,7 +153,7 @@ class Publisher:
 
     async def _write_cdi(self) -> None:
         kinds = [name for name, each in self._backends().items() if each.cdi != "none"]
-        if not kinds and not self._remembered:
+        if not kinds and not self._remembered and self._no_cdi_files:
             return
         devices = [
             (listing.backend, line.device) for listing in self._roster.listings.values() for line in listing.lines
@@ -160,6 +162,7 @@ class Publisher:
         directory = self._config.value.cdi.directory
         try:
             await anyio.to_thread.run_sync(cdi.write, directory, specs, self._knowledge.host)
+            self._no_cdi_files = not specs.kinds
             problem = None
         except OSError as error:
             problem = str(error)
