@@ -31,9 +31,9 @@ class Running:
         """Have the agent end, as a signal does; the block may go on."""
         self._scope.cancel()
 
-    def hint(self) -> None:
-        """Have the agent look again, as after a kernel event."""
-        self.agent.scanner.hint()
+    def hint(self, kinds: Iterable[str] | None = None) -> None:
+        """Have the agent look again, as after a kernel event: at these kinds, or at all."""
+        self.agent.scanner.hint(kinds)
 
     def health(self, resource: str) -> dict[str, str]:
         """Return what kubelet should hear of the resource."""

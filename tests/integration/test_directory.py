@@ -1,0 +1,80 @@
+"""The device-plugins directory may be removed and made anew: in a pod only a new mount can help then."""
+
+import os
+import shlex
+
+import pytest
+from anyio import to_thread
+
+from intel_agent.errors import DirectoryGoneError
+from intel_agent.publish.kubelet import Kubelet
+from intel_agent.simulation.kubelet import SimulatedKubelet
+
+from .node import EVERYTHING, Node, removed
+from .process import process
+
+pytestmark = pytest.mark.anyio
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace of its own needs root")
+
+
+async def offered(kubelet: SimulatedKubelet) -> None:
+    await kubelet.wait_for(lambda seen: EVERYTHING <= {each.name for each in seen.values() if each.allocatable}, 10)
+
+
+async def test_outside_of_a_pod_a_new_directory_is_served(node: Node) -> None:
+    with process(node) as agent:
+        async with node.kubelet() as kubelet:
+            await offered(kubelet)
+            for _ in range(2):
+                await kubelet.stop()
+                await agent.until_logged("resource.lost")
+                await to_thread.run_sync(removed, node.plugins)
+                await kubelet.start()
+                await offered(kubelet)
+            assert await agent.stop() == 0
+
+
+@needs_root
+async def test_a_dead_mount_of_the_directory_ends_the_agent(node: Node) -> None:
+    """As in a pod: the agent sees the directory only by a bind mount, and somebody removes it on the host."""
+    mount = node.base / "m"
+    mount.mkdir()
+    real = node.plugins
+    text = node.config.read_text().replace(f'"{real}"', f'"{mount}"')
+    node.write_config(text)
+    script = f'mount --bind {shlex.quote(str(real))} {shlex.quote(str(mount))} && exec "$@"'
+    with process(node, before=["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]) as agent:
+        async with node.kubelet() as kubelet:
+            await offered(kubelet)
+            await kubelet.stop()
+            await to_thread.run_sync(removed, real)
+            # A new directory under the old name is not behind the mount.
+            async with node.kubelet():
+                assert await agent.wait(10) == 1
+        assert "this mount of it is dead" in agent.output.read_text()
+        assert "Traceback" not in agent.output.read_text()
+
+
+async def test_a_directory_that_is_gone_for_good_is_told_apart(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = os.stat
+
+    def dead(path: str) -> os.stat_result:
+        status = stat(path)
+        if path == str(node.plugins):
+            return os.stat_result((*status[:3], 0, *status[4:]))
+        return status
+
+    kubelet = Kubelet(str(node.plugins))
+    monkeypatch.setattr(os, "stat", dead)
+    with pytest.raises(DirectoryGoneError, match="was removed on the host"):
+        await kubelet.watch()
+
+
+async def test_an_agent_starts_before_the_directory_is_there(node: Node) -> None:
+    node.plugins.rmdir()
+    with process(node) as agent:
+        await agent.until_logged("agent.started")
+        async with node.kubelet() as kubelet:
+            await offered(kubelet)
+        assert await agent.stop() == 0

@@ -1,0 +1,65 @@
+"""udev makes its links after the kernel's message: the agent looks again after a hint."""
+
+import anyio
+import pytest
+from anyio import to_thread
+
+from intel_agent.backends.gpu import Gpu
+from intel_agent.simulation import disk
+from intel_agent.simulation.kubelet import SimulatedKubelet
+from intel_agent.simulation.tree import Tree, tree
+
+from .node import I915, XE, XE_CARD, Node
+from .running import Running, running
+
+pytestmark = pytest.mark.anyio
+
+
+def split(card: Tree) -> tuple[Tree, Tree]:
+    """Return what the kernel makes of a card, and what udev makes of it later."""
+    links = {path: entry for path, entry in card.entries.items() if path.startswith("/dev/dri/by-path/")}
+    kernel = {path: entry for path, entry in card.entries.items() if path not in links}
+    return tree(kernel), tree(links)
+
+
+async def answers(agent: Running) -> list[str]:
+    """Return the mounts that come with the card."""
+    with agent.client(XE) as client:
+        return [mount.container_path for answer in await client.allocate(["card0-0"]) for mount in answer.mounts]
+
+
+@pytest.mark.parametrize("watched", [False, True], ids=["by looking again", "by inotify"])
+async def test_a_link_that_comes_300_ms_after_the_hint_is_offered_within_a_second(
+    node: Node, kubelet: SimulatedKubelet, monkeypatch: pytest.MonkeyPatch, watched: bool  # noqa: FBT001
+) -> None:
+    if not watched:
+        monkeypatch.setattr(Gpu, "directories", ())
+    async with running(node) as agent:
+        await agent.until_registered()
+        kernel, links = split(await node.unplug(XE_CARD))
+        assert links.entries
+        agent.hint()
+        await kubelet.wait_for(lambda seen: seen[XE].allocatable == 0)
+        await to_thread.run_sync(disk.add, node.root, kernel)
+        agent.hint()
+        await anyio.sleep(0.3)
+        await to_thread.run_sync(disk.add, node.root, links)
+        with anyio.fail_after(1.0):
+            await kubelet.wait_for(lambda seen: seen[XE].allocatable == 1)
+            while not await answers(agent):
+                await anyio.sleep(0.01)
+
+
+async def test_a_link_is_offered_without_any_hint(agent: Running, kubelet: SimulatedKubelet) -> None:
+    """As when udev starts late, long after the kernel's message."""
+    kernel, links = split(await agent.node.unplug(XE_CARD))
+    agent.hint()
+    await kubelet.wait_for(lambda seen: seen[XE].allocatable == 0)
+    await agent.node.plug(kernel)
+    agent.hint()
+    await anyio.sleep(2.2)  # by now the agent looks no more by itself
+    await agent.node.plug(links)
+    with anyio.fail_after(2.0):
+        while not await answers(agent):
+            await anyio.sleep(0.02)
+    assert kubelet.resources()[I915].allocatable == 1

@@ -1,0 +1,55 @@
+"""Nobody reads what the agent logs: it serves all the same."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+import pytest
+
+from intel_agent.simulation.kubelet import SimulatedKubelet
+
+from .client import Client
+from .log import parsed
+from .node import EVERYTHING, XE, Node
+from .process import process
+
+pytestmark = pytest.mark.anyio
+
+
+@contextmanager
+def pipe() -> Iterator[tuple[int, int]]:
+    reader, writer = os.pipe()
+    try:
+        yield reader, writer
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+async def allocations(node: Node, times: int) -> float:
+    """Return how long the middle one of so many calls took, in seconds."""
+    seconds: list[float] = []
+    with Client(node.socket(XE)) as client:
+        for _ in range(times):
+            start = anyio.current_time()
+            await client.allocate(["card0-0"])
+            seconds.append(anyio.current_time() - start)
+    return sorted(seconds)[times // 2]
+
+
+async def test_an_output_that_nobody_reads_keeps_nobody_waiting(node: Node, kubelet: SimulatedKubelet) -> None:
+    with pipe() as (reader, writer), process(node, stdout=writer) as agent:
+        await kubelet.wait_for(lambda seen: EVERYTHING <= {each.name for each in seen.values() if each.allocatable}, 10)
+        before = await allocations(node, 50)
+        # Each of these is a line in the log: the pipe takes 64 kB, the agent's queue 1 MB.
+        await allocations(node, 1500)
+        after = await allocations(node, 50)
+        assert after < 5 * before + 0.005
+        agent.popen.send_signal(signal.SIGTERM)
+        assert await agent.wait(3.0) == 0
+        os.set_blocking(reader, False)
+        lines = parsed(os.read(reader, 1 << 20).rpartition(b"\n")[0])
+        assert lines[0].event in {"config.loaded", "agent.started"}
+        assert "allocation.granted" in {line.event for line in lines}
