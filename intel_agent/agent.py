@@ -66,6 +66,8 @@ class Agent:
         self._settings = settings
         self.config = Latest(config)
         self.inventory = Latest(Inventory())
+        file = settings.config_file
+        self._config_directory = None if file is None else str(file.absolute().parent)
         self._reload = anyio.Event()
         self._refused: list[str] = []
         self._host = host
@@ -124,16 +126,17 @@ class Agent:
             for backend in self.config.value.devices.backends
             for directory in backend.directories
         }
-        if self._settings.config_file is not None:
-            kinds[str(self._settings.config_file.absolute().parent)] = None
+        if self._config_directory is not None:
+            kinds[self._config_directory] = None
         return kinds | {self.kubelet.directory: None}
 
     def _files_changed(self, directories: frozenset[str]) -> None:
         kinds = self._directories()
-        self.kubelet.look()
         if self.kubelet.directory in directories:
+            self.kubelet.look()
             self.publisher.audit.hint()
-        self._reload.set()
+        if self._config_directory in directories:
+            self._reload.set()
         if hinted := {kind for each in directories if (kind := kinds.get(each)) is not None}:
             self.scanner.hint(hinted)
 
