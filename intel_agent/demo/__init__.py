@@ -2,7 +2,7 @@
 
 import math
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -45,7 +45,11 @@ async def run(node: str, seconds: float | None) -> int:
         async with _home() as home:
             return await _shown(node, machine, Stage(home), math.inf if seconds is None else seconds)
     except BaseExceptionGroup as group:
-        raise _alone(group) from group
+        # The terminal or the pipe may be gone, too; the command line knows what to make of one error, not of a group.
+        expected, unexpected = group.split((AgentError, OSError))
+        if unexpected is not None or expected is None:
+            raise
+        raise next(_leaves(expected)) from group
 
 
 async def _shown(node: str, machine: str, stage: Stage, seconds: float) -> int:
@@ -55,8 +59,7 @@ async def _shown(node: str, machine: str, stage: Stage, seconds: float) -> int:
 
     def view() -> View:
         resources = tuple(stage.resources().values())
-        is_up = bool(stage.kubelet.resources()) or not resources
-        return View(node, is_up, resources, stage.holders, chronicle.lines.value, int(chronicle.seconds))
+        return View(node, stage.remark, resources, stage.holders, chronicle.lines.value, int(chronicle.seconds))
 
     with standard_output() as output, audience(output, chronicle, view) as shown:
         for line in OPENING:
@@ -95,9 +98,9 @@ async def _home() -> AsyncGenerator[Path]:
         yield Path(home)
 
 
-def _alone(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return what went wrong, if it is one thing, without the groups around it."""
-    error: BaseException = group.exceptions[0]
-    if len(group.exceptions) > 1:
-        return group
-    return _alone(error) if isinstance(error, BaseExceptionGroup) else error
+def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

@@ -22,6 +22,10 @@ WIDE = 100
 CROWDS = (6, 0)
 """How many ids of a resource may be shown each, where there is room, and where there is not. Of more than that only
 those that a pod holds are, and the others are counted."""
+UNKNOWN = ConsoleDimensions(80, 24)
+"""The size of a terminal that does not know it (it says 0)."""
+PROMPT = 3
+"""Lines that the shell gets below the last picture."""
 ENOUGH = 10
 """Lines below the table that should be seen."""
 GAP = 2
@@ -40,8 +44,8 @@ class View:
     """Everything that is in one picture."""
 
     node: str
-    is_up: bool
-    """Whether kubelet is there; otherwise `resources` are what it said last."""
+    remark: str
+    """Why `resources` are not what they should be; empty when all is well."""
     resources: tuple[Resource, ...]
     holders: Mapping[tuple[str, str], str]
     """Which pod holds which id of which resource."""
@@ -82,12 +86,17 @@ class Screen:
     ) -> None:
         self._live.stop()
         if self.last is not None:
+            self._measure(PROMPT)
             self._console.print(Picture(self.last))
 
     def draw(self, view: View) -> None:
-        # Standard output is not the terminal meanwhile, so the size is asked where the terminal is.
-        self._console.size = ConsoleDimensions(*os.get_terminal_size(self._descriptor))
+        self._measure(0)
         self._live.update(Picture(view), refresh=True)
+
+    def _measure(self, reserved: int) -> None:
+        # Standard output is not the terminal meanwhile, so the size is asked where the terminal is.
+        width, height = os.get_terminal_size(self._descriptor)
+        self._console.size = ConsoleDimensions(width or UNKNOWN.width, (height or UNKNOWN.height) - reserved)
 
 
 class Picture:
@@ -125,7 +134,7 @@ def _table(view: View, signs: Signs, options: ConsoleOptions, few: int) -> Rende
     names = max((len(each.name) for each in view.resources), default=0)
     left = options.max_width - max(names, len("RESOURCE")) - sum(map(len, heads)) - 3 * GAP
     table = Table(
-        box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0), style="" if view.is_up else "dim"
+        box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0), style="dim" if view.remark else ""
     )
     table.add_column("RESOURCE", no_wrap=True)
     for head in heads:
@@ -182,8 +191,8 @@ def _packed(entries: Iterable[Text], width: int) -> Text:
 
 
 def _legend(view: View, signs: Signs) -> RenderableType:
-    if not view.is_up:
-        return Text("kubelet is away; this is what it said last", "bold yellow")
+    if view.remark:
+        return Text(view.remark, "bold yellow")
     return Text.assemble(
         *((signs.healthy, "green"), (" Healthy   ", "dim"), (signs.unhealthy, "bold red"), (" Unhealthy   ", "dim")),
         *((signs.held, "bold cyan"), (" held by this pod", "dim")),

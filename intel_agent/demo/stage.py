@@ -34,8 +34,9 @@ class Stage:
         self.shares = 2
         """How many containers may share a device of a kind that can be shared."""
         self.kubelet = SimulatedKubelet(home / "plugins", self._pod_resources)
-        self.last: Resources = {}
-        """What kubelet said last; while it is away it says nothing."""
+        self._last: Resources = {}
+        self.remark = ""
+        """What to know about what kubelet says now, when not all is well."""
         self.holders: Mapping[holdings.Key, str] = {}
         """Which pod holds which device, as kubelet told when it was asked last."""
 
@@ -52,8 +53,8 @@ class Stage:
     def resources(self) -> Resources:
         """Return what kubelet says, or said last."""
         if now := self.kubelet.resources():
-            self.last = now
-        return self.last
+            self._last = now
+        return self._last
 
     @property
     def is_listed(self) -> bool:
@@ -100,11 +101,13 @@ class Stage:
     async def stop_kubelet(self) -> None:
         with anyio.CancelScope(shield=True):  # half a stop would be none, for ever
             await self.kubelet.stop()
+            self.remark = "kubelet is away; this is what it said last"
 
     async def start_kubelet(self) -> float:
         """Start kubelet again; return the seconds from its new socket until it lists everything."""
         with anyio.CancelScope(shield=True):
             await self.kubelet.start()
+            self.remark = ""
         return await self.listed()
 
     async def ask_holders(self) -> None:
@@ -112,8 +115,10 @@ class Stage:
         answer = await holdings.ask(str(self._pod_resources))
         self.holders = {key: who.split("/")[1] for key, who in answer.held.items() if who is not None}
 
-    async def sockets(self) -> list[str]:
-        """Return the names of the sockets of device plugins that are there."""
+    async def left_behind(self) -> list[str]:
+        """Return the names of the sockets that the agent left behind, once kubelet knows that it has stopped."""
+        await self._until(lambda: not any(each.healthy for each in self.resources().values()) or bool(self.remark))
+        self.remark = "the agent has stopped, so kubelet takes every device for unhealthy"
         names = await to_thread.run_sync(os.listdir, self.kubelet.socket.parent)
         return sorted(each for each in names if each.endswith(".sock") and each != self.kubelet.socket.name)
 

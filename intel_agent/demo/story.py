@@ -63,7 +63,7 @@ class Story:
     async def end(self, took: float | None) -> None:
         """Tell what is left once the agent has stopped, which `took` so many seconds."""
         after = "" if took is None else f" after {duration(took)}"
-        if sockets := await self.stage.sockets():
+        if sockets := await self.stage.left_behind():
             self._bad(f"The agent has stopped{after}, and left {_listed(sockets)} behind.")
         else:
             self._say(f"The agent has stopped{after}; its sockets are gone.")
@@ -182,7 +182,7 @@ class Story:
         kept = _listed([seat.pod for seat in seats if self._holds(seat)])
         self._good(
             f"{_many(count, 'resource')} registered and listed again, {duration(took)} after kubelet's socket is there."
-            f" {kept} kept what they had."
+            f" Pods keep their devices: {kept}."
         )
         await self._pause(2)
 
