@@ -21,8 +21,8 @@ LONGEST = 40
 """Most bytes of the path of a directory for temporary files: the paths of sockets in it must stay below 108."""
 STORY_SECONDS = 28.0
 """How long the story pauses for its readers, all pauses together."""
-WORK_SECONDS = 4.0
-"""How long the story takes without any pause."""
+WORK_SECONDS = 5.0
+"""How long the story takes without any pause, on a slow machine."""
 LINGER_SECONDS = 3.0
 """How long a pulled device stays in kubelet's list, when the demo takes its time."""
 

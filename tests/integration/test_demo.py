@@ -191,7 +191,7 @@ def _all_of(terminal: int) -> str:
 @pytest.mark.anyio
 @pytest.mark.parametrize(("node", "lines"), STORIES.items(), ids=STORIES)
 async def test_every_machine_has_a_story(node: str, lines: list[str], capfd: pytest.CaptureFixture[str]) -> None:
-    code = await demo.run(node, 4.0)
+    code = await demo.run(node, 5.0)
 
     shown = texts(capfd.readouterr().out)
     end = rf"The agent has stopped after {PASSED}; its sockets are gone\."
