@@ -1,17 +1,27 @@
 """A simulated node, its kubelet, and the agent on it."""
 
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from blockbuster import BlockBuster
 
+from intel_agent import log as logs
 from intel_agent.simulation.kubelet import SimulatedKubelet
 from intel_agent.sources import files
 
-from .log import Log
+from .log import Log, unexpected
 from .node import Node, made
 from .running import Running, running
+
+
+@pytest.fixture(autouse=True)
+def measured(no_blocking_call: BlockBuster) -> None:
+    """Let coverage, when it measures, take its own lock wherever it is called."""
+    no_blocking_call.functions["threading.Lock.acquire"].can_block_in("coverage/collector.py", {"lock_data"})
 
 
 @pytest.fixture
@@ -34,8 +44,13 @@ async def kubelet(node: Node) -> AsyncIterator[SimulatedKubelet]:
 
 
 @pytest.fixture
-def log(capfdbinary: pytest.CaptureFixture[bytes]) -> Log:
-    return Log(capfdbinary)
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
+    """Give the log of the agents that are started from now on; pytest shows it when the test fails."""
+    log = Log(tmp_path / "log")
+    with log.path.open("wb") as file:
+        monkeypatch.setattr(logs, "configure", partial(logs.configure, descriptor=file.fileno()))
+        yield log
+    sys.stdout.write(log.path.read_text())
 
 
 @pytest.fixture(autouse=True)
@@ -50,4 +65,4 @@ async def agent(node: Node, kubelet: SimulatedKubelet, log: Log) -> AsyncIterato
     del kubelet
     async with running(node) as it:
         yield await it.until_registered()
-    assert [line for line in await log.lines() if line.level == "error" or line.event == "library.logged"] == []
+    assert unexpected(await log.lines()) == []

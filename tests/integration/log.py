@@ -1,9 +1,10 @@
-"""What the agent of this process logs, as it comes out of standard output."""
+"""What the agent of this process logs."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
-import pytest
 from anyio import to_thread
 
 from intel_agent import log as logs
@@ -27,19 +28,23 @@ def parsed(text: bytes) -> list[Line]:
     return [msgspec.json.decode(line, type=Line) for line in text.splitlines() if line.startswith(b"{")]
 
 
-@dataclass
-class Log:
-    """The lines so far."""
+def unexpected(lines: Iterable[Line]) -> list[Line]:
+    """Return errors, and what libraries complain of."""
+    return [
+        line for line in lines if line.level == "error" or (line.event, line.level) == ("library.logged", "warning")
+    ]
 
-    output: pytest.CaptureFixture[bytes]
-    text: bytes = b""
-    _lines: list[Line] = field(default_factory=list[Line])
+
+@dataclass(frozen=True)
+class Log:
+    """The lines so far, in a file."""
+
+    path: Path
 
     async def lines(self, event: str | None = None) -> list[Line]:
         """Return all lines so far, or those of one event."""
         await to_thread.run_sync(logs.flush, 2.0)
-        self.text += self.output.readouterr().out
-        return [line for line in parsed(self.text) if event in {None, line.event}]
+        return [line for line in parsed(self.path.read_bytes()) if event in {None, line.event}]
 
     async def events(self) -> list[str]:
         return [line.event for line in await self.lines()]

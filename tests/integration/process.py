@@ -55,7 +55,9 @@ class Process:
 
 
 @contextmanager
-def process(node: Node, *, before: Sequence[str] = (), stdout: int | None = None, name: str = "agent") -> Iterator[Process]:
+def process(
+    node: Node, *, before: Sequence[str] = (), stdout: int | None = None, name: str = "agent"
+) -> Iterator[Process]:
     """Start `intel-agent run` on the node, by way of the command `before`, and kill it when the block ends."""
     output = node.base / f"{name}.log"
     command = [*before, sys.executable, "-m", "intel_agent", "run", "--config", str(node.config)]

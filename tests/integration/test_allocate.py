@@ -164,9 +164,7 @@ async def test_row_40_a_node_that_does_not_answer_costs_one_call(
         answers.set()
 
 
-async def test_row_40_a_driver_that_hangs_does_not_keep_allocate_waiting(
-    node: Node, kubelet: SimulatedKubelet
-) -> None:
+async def test_row_40_a_driver_that_hangs_does_not_keep_allocate_waiting(node: Node, kubelet: SimulatedKubelet) -> None:
     node.configure(health={"readDeadlineSeconds": 0.2})
     async with running(node) as agent:
         await agent.until_registered()

@@ -37,7 +37,11 @@ def _names(node: Node) -> Iterator[str]:
     ],
 )
 async def test_allocate_answers_as_configured(
-    node: Node, kubelet: SimulatedKubelet, use: str, nodes: bool, cdi_names: bool  # noqa: FBT001
+    node: Node,
+    kubelet: SimulatedKubelet,
+    use: str,
+    nodes: bool,
+    cdi_names: bool,  # noqa: FBT001
 ) -> None:
     node.configure(devices={"gpu": {"cdi": use}})
     async with running(node) as agent:

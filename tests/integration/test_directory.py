@@ -19,7 +19,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace of 
 
 
 async def offered(kubelet: SimulatedKubelet) -> None:
-    await kubelet.wait_for(lambda seen: EVERYTHING <= {each.name for each in seen.values() if each.allocatable}, 10)
+    await kubelet.wait_for(lambda seen: {each.name for each in seen.values() if each.allocatable} >= EVERYTHING, 10)
 
 
 async def test_outside_of_a_pod_a_new_directory_is_served(node: Node) -> None:

@@ -91,3 +91,16 @@ async def test_the_tick_finds_what_no_event_told_of(
         await agent.until_registered()
         await node.unplug(XE_CARD)
         await kubelet.wait_for(lambda seen: seen[XE].allocatable == 0, 3)
+
+
+async def test_the_grace_ends_without_any_hint(
+    node: Node, kubelet: SimulatedKubelet, trouble: list[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "AGAIN", ())
+    node.configure(health={"graceSeconds": 0.5, "rescanSeconds": 3600})
+    async with running(node) as agent:
+        await agent.until_registered()
+        await kubelet.wait_for(lambda seen: all(each.allocatable for each in seen.values()))
+        trouble.append(SysfsError("/sys/class/drm", "input/output error"))
+        agent.hint(["gpu"])
+        await kubelet.wait_for(lambda seen: seen[XE].allocatable == 0, 3)

@@ -102,7 +102,9 @@ async def test_a_card_that_hangs_from_the_start_is_left_out_and_comes_when_it_an
         await agent.until_registered(["gpu.intel.com/i915", "sgx.intel.com/enclave"])
         assert XE not in kubelet.resources()
         inventory = agent.agent.inventory
-        await until(lambda: [each.path for each in inventory.value.exclusions if each.rule == "unreadable"], "exclusion")
+        await until(
+            lambda: [each.path for each in inventory.value.exclusions if each.rule == "unreadable"], "exclusion"
+        )
         await to_thread.run_sync(mended, pipe)
         await kubelet.wait_for(lambda seen: XE in seen and seen[XE].allocatable == 1)
 

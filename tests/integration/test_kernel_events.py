@@ -13,6 +13,7 @@ from anyio import to_thread
 
 from intel_agent.simulation.kubelet import SimulatedKubelet
 
+from .log import unexpected
 from .node import EVERYTHING, XE, XE_CARD, Node
 from .process import Process, process
 
@@ -29,7 +30,12 @@ class Kernel:
 
     def __init__(self, agent: Process) -> None:
         self._process = subprocess.Popen(
-            ["nsenter", f"--net=/proc/{agent.popen.pid}/ns/net", sys.executable, str(Path(__file__).with_name("uevents.py"))],
+            [
+                "nsenter",
+                f"--net=/proc/{agent.popen.pid}/ns/net",
+                sys.executable,
+                str(Path(__file__).with_name("uevents.py")),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -53,12 +59,12 @@ class Kernel:
 async def agent(node: Node, kubelet: SimulatedKubelet) -> AsyncIterator[Process]:
     """Give an agent in a namespace of its own that has been calm for some time: the looks after its start are over."""
     with process(node, before=["unshare", "--net", "--"]) as it:
-        await kubelet.wait_for(lambda seen: EVERYTHING <= {each.name for each in seen.values() if each.allocatable}, 10)
+        await kubelet.wait_for(lambda seen: {each.name for each in seen.values() if each.allocatable} >= EVERYTHING, 10)
         await anyio.sleep(2.1)  # the last look after the start comes after 2 s
         yield it
         assert it.alive
         assert await it.stop(1.5) == 0
-    assert [line for line in it.lines() if line.level == "error" or line.event == "library.logged"] == []
+    assert unexpected(it.lines()) == []
 
 
 @pytest.fixture

@@ -30,7 +30,10 @@ async def answers(agent: Running) -> list[str]:
 
 @pytest.mark.parametrize("watched", [False, True], ids=["by looking again", "by inotify"])
 async def test_a_link_that_comes_300_ms_after_the_hint_is_offered_within_a_second(
-    node: Node, kubelet: SimulatedKubelet, monkeypatch: pytest.MonkeyPatch, watched: bool  # noqa: FBT001
+    node: Node,
+    kubelet: SimulatedKubelet,
+    monkeypatch: pytest.MonkeyPatch,
+    watched: bool,  # noqa: FBT001
 ) -> None:
     if not watched:
         monkeypatch.setattr(Gpu, "directories", ())

@@ -155,9 +155,7 @@ async def test_row_24_an_unknown_numa_node_is_not_told(agent: Running, kubelet: 
 
 
 @pytest.mark.parametrize("machine", ["bench"])
-async def test_row_25_all_devices_of_a_resource_have_a_numa_node_or_none(
-    node: Node, kubelet: SimulatedKubelet
-) -> None:
+async def test_row_25_all_devices_of_a_resource_have_a_numa_node_or_none(node: Node, kubelet: SimulatedKubelet) -> None:
     async with running(node) as agent:
         await agent.until_registered([XE])
         await kubelet.wait_for(lambda seen: XE in seen and {each.numa for each in seen[XE].devices} == {(0,), (1,)})
@@ -255,5 +253,3 @@ async def test_a_second_stream_misses_nothing(agent: Running, kubelet: Simulated
         for watch in watches:
             assert await watch.health() == {"card0-0": "Unhealthy"}
     await kubelet.wait_for(lambda seen: seen[XE].allocatable == 0)
-
-

@@ -43,9 +43,7 @@ async def test_row_59_a_second_agent_waits_for_the_first_and_then_serves(
     assert kubelet.violations == []
 
 
-async def test_row_60_after_an_overlap_the_new_agents_list_is_in_force(
-    node: Node, kubelet: SimulatedKubelet
-) -> None:
+async def test_row_60_after_an_overlap_the_new_agents_list_is_in_force(node: Node, kubelet: SimulatedKubelet) -> None:
     async with running(node) as old:
         await old.until_registered()
         node.configure(devices={"gpu": {"sharedDevNum": 3}})
@@ -59,7 +57,7 @@ async def test_row_60_after_an_overlap_the_new_agents_list_is_in_force(
 
 async def test_a_killed_agents_sockets_are_replaced(node: Node, kubelet: SimulatedKubelet) -> None:
     with process(node) as old:
-        await kubelet.wait_for(lambda seen: EVERYTHING <= {each.name for each in seen.values() if each.allocatable}, 10)
+        await kubelet.wait_for(lambda seen: {each.name for each in seen.values() if each.allocatable} >= EVERYTHING, 10)
         old.popen.send_signal(signal.SIGKILL)
         await old.wait()
     assert all(node.socket(resource).is_socket() for resource in EVERYTHING)
@@ -73,7 +71,7 @@ async def test_a_stopped_agent_that_hangs_keeps_nobody_waiting_once_it_is_killed
     node: Node, kubelet: SimulatedKubelet
 ) -> None:
     with process(node) as old:
-        await kubelet.wait_for(lambda seen: EVERYTHING <= {each.name for each in seen.values() if each.allocatable}, 10)
+        await kubelet.wait_for(lambda seen: {each.name for each in seen.values() if each.allocatable} >= EVERYTHING, 10)
         old.popen.send_signal(signal.SIGSTOP)
         async with running(node) as new:
             await until(lambda: new.published.keys() == EVERYTHING, "listings of the new agent")

@@ -75,7 +75,9 @@ async def test_a_config_map_is_followed(node: Node, kubelet: SimulatedKubelet) -
             await kubelet.wait_for(lambda seen, wanted=shares: seen[XE].allocatable == wanted)
 
 
-async def test_an_invalid_file_is_refused_once_and_the_last_good_one_stays(node: Node, kubelet: SimulatedKubelet, log: Log) -> None:
+async def test_an_invalid_file_is_refused_once_and_the_last_good_one_stays(
+    node: Node, kubelet: SimulatedKubelet, log: Log
+) -> None:
     async with running(node) as agent:
         await agent.until_registered()
         node.configure(devices={"gpu": {"sharedDevNum": 2}})
@@ -165,9 +167,11 @@ async def test_the_level_of_the_log_follows(node: Node, kubelet: SimulatedKubele
 
 async def test_hangup_makes_it_read_the_file_again(node: Node, kubelet: SimulatedKubelet) -> None:
     with process(node) as agent:
-        await kubelet.wait_for(lambda seen: EVERYTHING <= {each.name for each in seen.values() if each.allocatable}, 10)
+        await kubelet.wait_for(lambda seen: {each.name for each in seen.values() if each.allocatable} >= EVERYTHING, 10)
         # Written in place and not by rename: what inotify says of it comes a second later.
-        node.config.write_text(node.config.read_text().replace('"devices": {}', '"devices": {"gpu": {"sharedDevNum": 7}}'))
+        node.config.write_text(
+            node.config.read_text().replace('"devices": {}', '"devices": {"gpu": {"sharedDevNum": 7}}')
+        )
         agent.popen.send_signal(signal.SIGHUP)
         await kubelet.wait_for(lambda seen: seen[XE].allocatable == 7, 3)
         assert await agent.stop() == 0

@@ -41,7 +41,7 @@ async def allocations(node: Node, times: int) -> float:
 
 async def test_an_output_that_nobody_reads_keeps_nobody_waiting(node: Node, kubelet: SimulatedKubelet) -> None:
     with pipe() as (reader, writer), process(node, stdout=writer) as agent:
-        await kubelet.wait_for(lambda seen: EVERYTHING <= {each.name for each in seen.values() if each.allocatable}, 10)
+        await kubelet.wait_for(lambda seen: {each.name for each in seen.values() if each.allocatable} >= EVERYTHING, 10)
         before = await allocations(node, 50)
         # Each of these is a line in the log: the pipe takes 64 kB, the agent's queue 1 MB.
         await allocations(node, 1500)

@@ -30,3 +30,10 @@ def test_an_encoded_response_is_read_back_whole(nodes: tuple[int, ...]) -> None:
     assert [[node.id for node in each.topology.nodes] if each.topology else [] for each in read.devices] == [
         list(nodes)
     ] * 2
+
+
+@pytest.mark.parametrize("length", [1, 63, 100, 114, 115, 127, 128, 300])
+def test_ids_of_every_length_are_read_back(length: int) -> None:
+    message = wire.devices(["x" * length, "y" * length], Health.UNHEALTHY, (1,))
+
+    assert [each.id for each in ListAndWatchResponse.parse(message).devices] == ["x" * length, "y" * length]

@@ -1,0 +1,71 @@
+"""Changes in directories are told of, directories come and go."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from intel_agent.sources import files
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def swift(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "STEP", 20)
+    monkeypatch.setattr(files, "TICK", 0.05)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(5):
+        while not condition():
+            await anyio.sleep(0.01)
+
+
+async def test_a_change_is_told_with_its_directory(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    other.mkdir()
+    told: list[frozenset[str]] = []
+    async with anyio.create_task_group() as group:
+        group.start_soon(files.follow, lambda: [str(one), str(other)], told.append)
+        number = 0
+        while not told:  # when the watch begins to see is not told by anybody
+            (other / f"file{number}").touch()
+            number += 1
+            await anyio.sleep(0.05)
+        group.cancel_scope.cancel()
+    assert told[0] == {str(other)}
+
+
+async def test_a_directory_that_comes_later_is_watched(tmp_path: Path) -> None:
+    later = tmp_path / "later"
+    told: list[frozenset[str]] = []
+    async with anyio.create_task_group() as group:
+        group.start_soon(files.follow, lambda: [str(later)], told.append)
+        await anyio.sleep(0.1)
+        assert told == []
+        later.mkdir()
+        await until(lambda: bool(told))
+        before, number = len(told), 0
+        while len(told) == before:
+            (later / f"file{number}").touch()
+            number += 1
+            await anyio.sleep(0.05)
+        group.cancel_scope.cancel()
+    assert told[-1] == {str(later)}
+
+
+async def test_a_directory_that_was_made_anew_is_told_of(tmp_path: Path) -> None:
+    place, spare = tmp_path / "place", tmp_path / "spare"
+    place.mkdir()
+    spare.mkdir()  # both are there: the new one has another number
+    told: list[frozenset[str]] = []
+    async with anyio.create_task_group() as group:
+        group.start_soon(files.follow, lambda: [str(place)], told.append)
+        await anyio.sleep(0.1)
+        place.rmdir()
+        spare.rename(place)
+        await until(lambda: frozenset({str(place)}) in told)
+        group.cancel_scope.cancel()
