@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,7 @@ class Process:
 @contextmanager
 def process(
     node: Node, *, before: Sequence[str] = (), stdout: int | None = None, name: str = "agent"
-) -> Iterator[Process]:
+) -> Generator[Process]:
     """Start `intel-agent run` on the node, by way of the command `before`, and kill it when the block ends."""
     output = node.base / f"{name}.log"
     command = [*before, sys.executable, "-m", "intel_agent", "run", "--config", str(node.config)]

@@ -1,6 +1,6 @@
 """The agent in this process: the real one, with its clock and its threads, on a simulated node."""
 
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 
 import anyio
@@ -52,7 +52,7 @@ class Running:
         return self
 
     @contextmanager
-    def client(self, resource: str) -> Iterator[Client]:
+    def client(self, resource: str) -> Generator[Client]:
         with Client(self.node.socket(resource)) as client:
             yield client
 

@@ -120,9 +120,9 @@ async def test_row_38_unhealthy_ids_are_refused_with_the_reason(agent: Running, 
     await agent.node.unplug(XE_CARD)
     agent.hint()
     await kubelet.wait_for(lambda seen: seen[XE].allocatable == 0)
-    with agent.client(XE) as client:
-        with pytest.raises(RefusedError, match="card0-0 of gpu.intel.com/xe is unhealthy: gone"):
-            await client.allocate(["card0-0"])
+    refused = pytest.raises(RefusedError, match=r"card0-0 of gpu\.intel\.com/xe is unhealthy: gone")
+    with agent.client(XE) as client, refused:
+        await client.allocate(["card0-0"])
     with pytest.raises(AdmissionError, match="no healthy devices present"):
         await kubelet.admit("late", {XE: 1})
 
@@ -141,7 +141,11 @@ async def test_row_40_a_node_that_does_not_answer_costs_one_call(
 ) -> None:
     monkeypatch.setattr(deviceplugin, "ALLOCATE_DEADLINE", 0.3)
     answers = threading.Event()
-    monkeypatch.setattr(deviceplugin, "_check_nodes", lambda *_: answers.wait(10))
+
+    def stuck(*_: object) -> None:
+        answers.wait(10)
+
+    monkeypatch.setattr(deviceplugin, "_check_nodes", stuck)
     try:
         with agent.client(XE) as client, agent.client(I915) as other:
             watch = client.watch(within=10)
@@ -239,9 +243,9 @@ async def test_row_43_a_partial_failure_fails_the_call_and_updates_the_list(
         await kubelet.wait_for(lambda seen: XE in seen and seen[XE].allocatable == 8)
         for name in ("card3", "renderD131"):  # without one of them it still has the other
             (node.root / "dev/dri" / name).unlink()
-        with agent.client(XE) as client:
-            with pytest.raises(RefusedError, match="/dev/dri/(card3|renderD131) is not there"):
-                await client.allocate(["card2-0", "card3-0"])
+        refused = pytest.raises(RefusedError, match=r"/dev/dri/(card3|renderD131) is not there")
+        with agent.client(XE) as client, refused:
+            await client.allocate(["card2-0", "card3-0"])
         await kubelet.wait_for(lambda seen: (seen[XE].capacity, seen[XE].allocatable) == (8, 7))
 
 
@@ -258,7 +262,7 @@ async def test_row_57_start_needs_nothing(agent: Running) -> None:
 async def test_row_71_what_is_healthy_is_accepted_and_nothing_else(node: Node, kubelet: SimulatedKubelet) -> None:
     node.configure(devices={"gpu": {"sharedDevNum": 2}, "dsa": {"sharedDevNum": 3}})
     async with running(node) as agent:
-        await until(lambda: agent.agent.inventory.value.found.keys() == {"gpu", "sgx", "dsa", "iaa"}, "first looks")
+        await until(lambda: len(agent.agent.inventory.value.found) == 4, "first looks")
         resources = agent.agent.inventory.value.resources
         await agent.until_registered(resources)
         await kubelet.wait_for(lambda seen: resources.keys() <= seen.keys())

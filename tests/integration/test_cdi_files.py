@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from intel_agent.publish import cdi, publisher
+from intel_agent.publish import publisher
 from intel_agent.simulation.kubelet import SimulatedKubelet
 
 from .log import Log
@@ -40,7 +39,7 @@ async def test_allocate_answers_as_configured(
     node: Node,
     kubelet: SimulatedKubelet,
     use: str,
-    nodes: bool,
+    nodes: bool,  # noqa: FBT001
     cdi_names: bool,  # noqa: FBT001
 ) -> None:
     node.configure(devices={"gpu": {"cdi": use}})
@@ -163,8 +162,3 @@ async def test_a_directory_that_cannot_be_written_is_logged_once_and_harms_nothi
         await kubelet.wait_for(lambda seen: seen[XE].allocatable == 0)
         problems = [line.problem for line in await log.lines("cdi.failed")]
         assert 0 < len(problems) == len(set(problems))
-
-
-def test_a_temporary_file_of_a_killed_agent_is_no_name(tmp_path: Path) -> None:
-    (tmp_path / ".intel-agent-gpu.json.tmp").write_text("{")
-    assert list(cdi._foreign_names(str(tmp_path))) == []

@@ -101,7 +101,7 @@ async def test_a_storm_garbage_and_forgeries_are_survived(
 
 
 async def _what_says_nothing_is_ignored(node: Node, kubelet: SimulatedKubelet, kernel: Kernel) -> None:
-    """An unplug that only ignored messages tell of is not seen."""
+    """Show that an unplug is not seen of which only ignored messages tell."""
     card = await node.unplug(XE_CARD)
     for payload in (b"\xff\xfe", b"libudev\0\xfe\xed\xca\xfe", b"add@/x", b"add@/x\0ACTION", b"@\0\0\0", b"\0" * 2000):
         await kernel.say("raw", payload.hex())

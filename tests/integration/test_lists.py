@@ -1,13 +1,13 @@
 """What the agent lists, and when: rows of the conformance list for device plugins on kubelet.sock."""
 
 import math
+import threading
 from collections.abc import Iterator
 
 import anyio
 import pytest
 from anyio import to_thread
 
-from intel_agent._proto import v1beta1
 from intel_agent.backends.gpu import Gpu
 from intel_agent.model import Device, Exclusion
 from intel_agent.publish import deviceplugin, publisher, wire
@@ -35,9 +35,12 @@ class Looks:
     async def pass_by(self, agent: Running, times: int = 1) -> None:
         """Hint, and wait until that many looks began and ended."""
         for _ in range(times):
-            before = self.count
             agent.hint()
-            await until(lambda seen=before: self.count > seen, "look")
+            await self._another()
+
+    async def _another(self) -> None:
+        before = self.count
+        await until(lambda: self.count > before, "look")
 
 
 @pytest.fixture
@@ -159,7 +162,7 @@ async def test_row_25_all_devices_of_a_resource_have_a_numa_node_or_none(node: N
     async with running(node) as agent:
         await agent.until_registered([XE])
         await kubelet.wait_for(lambda seen: XE in seen and {each.numa for each in seen[XE].devices} == {(0,), (1,)})
-        card = await to_thread.run_sync(lambda: (node.root / "sys/class/drm/card3/device").resolve())
+        card = await to_thread.run_sync((node.root / "sys/class/drm/card3/device").resolve)
         await node.change(f"/{card.relative_to(node.root.resolve())}/numa_node", "-1")
         agent.hint()
         await kubelet.wait_for(lambda seen: {each.numa for each in seen[XE].devices} == {None})
@@ -190,21 +193,18 @@ async def test_row_27_no_id_is_dropped_while_an_allocate_is_open(
     """Kubelet would die of it (facts about kubelet, 11.1)."""
     monkeypatch.setattr(publisher, "RECHECK", 0.05)
     node.configure(health={"lingerSeconds": 0})
-    gate, check = anyio.Event(), deviceplugin.DevicePlugin._allocated
-    entered = anyio.Event()
+    gate, entered = threading.Event(), threading.Event()
 
-    async def slow(plugin: deviceplugin.DevicePlugin, ids: list[str]) -> v1beta1.ContainerAllocateResponse:
-        answer = await check(plugin, ids)
+    def slow(*_: object) -> None:
         entered.set()
-        await gate.wait()
-        return answer
+        gate.wait(10)
 
-    monkeypatch.setattr(deviceplugin.DevicePlugin, "_allocated", slow)
+    monkeypatch.setattr(deviceplugin, "_check_nodes", slow)
     monkeypatch.setattr(deviceplugin, "ALLOCATE_DEADLINE", 10.0)
     async with running(node) as agent, anyio.create_task_group() as group:
         await agent.until_registered()
         group.start_soon(kubelet.admit, "worker", {XE: 1})
-        await entered.wait()
+        await until(entered.is_set, "open Allocate")
         await node.unplug(XE_CARD)
         agent.hint()
         await kubelet.wait_for(lambda seen: (seen[XE].capacity, seen[XE].allocatable) == (1, 0))

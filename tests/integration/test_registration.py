@@ -33,6 +33,10 @@ ONE = pytest.mark.parametrize("machine", ["laptop"])
 """A machine with one resource, `gpu.intel.com/i915`."""
 
 
+def names(seen: list[Seen]) -> frozenset[str]:
+    return frozenset(each.request.resource_name for each in seen)
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the pauses between tries be short."""
@@ -44,7 +48,7 @@ async def seen(node: Node) -> AsyncIterator[list[Seen]]:
     """Give what a kubelet made with another library saw of every registration."""
     with other_kubelet(node.plugins) as kubelet:
         async with running(node):
-            await until(lambda: {each.request.resource_name for each in kubelet.seen} == EVERYTHING, "registrations")
+            await until(lambda: names(kubelet.seen) == EVERYTHING, "registrations")
         yield kubelet.seen
 
 
@@ -163,7 +167,7 @@ async def test_row_14_notices_a_socket_that_was_renamed(agent: Running, kubelet:
         other.directory = agent.node.plugins
         (agent.node.base / "kubelet.sock").rename(elsewhere)
         elsewhere.rename(kubelet.socket)
-        await until(lambda: {each.request.resource_name for each in other.seen} == EVERYTHING, "registrations")
+        await until(lambda: names(other.seen) == EVERYTHING, "registrations")
     kubelet.socket.unlink()
     await kubelet.start()
     await agent.until_registered()
@@ -185,7 +189,7 @@ async def test_row_15_takes_a_cancelled_stream_for_an_order_to_register(
     async with rival(agent.node.plugins / "rival.sock"):
         await register(kubelet.socket, "rival.sock", XE)
         await kubelet.wait_for(lambda seen: seen[XE].device("rival0") is not None)
-    await kubelet.wait_for(lambda seen: [each.id for each in seen[XE].devices] == ["card0-0"] and seen[XE].allocatable)
+    await kubelet.wait_for(lambda seen: "card0-0" in seen[XE].healthy)
 
 
 @ONE
@@ -202,9 +206,9 @@ async def test_row_15_backs_off_when_kubelet_keeps_cancelling(node: Node, kubele
 async def test_row_16_ends_the_old_stream_before_it_registers_anew(agent: Running, kubelet: SimulatedKubelet) -> None:
     kubelet.behave(never_cancel=True)
     for _ in range(2):
-        done = len(kubelet.registrations)
+        kubelet.registrations.clear()
         os.chmod(kubelet.socket, 0o700)  # our sign of a new kubelet; this one knows of nothing
-        await until(lambda before=done: len(kubelet.registrations) == before + len(EVERYTHING), "new registrations")
+        await until(lambda: len(kubelet.registrations) == len(EVERYTHING), "new registrations")
         await agent.until_registered()
     assert kubelet.violations == []
     assert {kubelet.streams(resource) for resource in EVERYTHING} == {1}

@@ -70,9 +70,10 @@ async def test_a_config_map_is_followed(node: Node, kubelet: SimulatedKubelet) -
     config = json.loads(node.config.read_text())
     async with running(node) as agent:
         await agent.until_registered()
-        for shares in (4, 5):
-            config_map.flip(json.dumps(config | {"devices": {"gpu": {"sharedDevNum": shares}}}))
-            await kubelet.wait_for(lambda seen, wanted=shares: seen[XE].allocatable == wanted)
+        config_map.flip(json.dumps(config | {"devices": {"gpu": {"sharedDevNum": 4}}}))
+        await kubelet.wait_for(lambda seen: seen[XE].allocatable == 4)
+        config_map.flip(json.dumps(config | {"devices": {"gpu": {"sharedDevNum": 5}}}))
+        await kubelet.wait_for(lambda seen: seen[XE].allocatable == 5)
 
 
 async def test_an_invalid_file_is_refused_once_and_the_last_good_one_stays(
@@ -127,9 +128,9 @@ async def test_a_held_device_is_not_shared_by_a_reload(
         await kubelet.admit("alone", {XE: 1})
         node.configure(devices={"gpu": {"sharedDevNum": 3}})
         await kubelet.wait_for(lambda seen: (seen[XE].capacity, seen[XE].allocatable) == (3, 1))
-        with agent.client(XE) as client:
-            with pytest.raises(RefusedError, match="held on other terms by default/alone/c"):
-                await client.allocate(["card0-1"])
+        held = pytest.raises(RefusedError, match="held on other terms by default/alone/c")
+        with agent.client(XE) as client, held:
+            await client.allocate(["card0-1"])
         kubelet.release("alone")
         await kubelet.wait_for(lambda seen: seen[XE].allocatable == 3)
 

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import anyio
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 
 @contextmanager
-def pipe() -> Iterator[tuple[int, int]]:
+def pipe() -> Generator[tuple[int, int]]:
     reader, writer = os.pipe()
     try:
         yield reader, writer

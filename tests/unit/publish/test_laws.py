@@ -1,5 +1,7 @@
 """Laws of what kubelet is told, over histories of inventories."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,13 +99,13 @@ def test_row_71_allocate_accepts_exactly_what_is_healthy(told: list[Roster]) -> 
 
 @given(histories())
 def test_a_resource_never_loses_its_name(told: list[Roster]) -> None:
-    for before, after in zip(told, told[1:], strict=False):
+    for before, after in pairwise(told):
         assert before.listings.keys() <= after.listings.keys()
 
 
 @given(histories())
 def test_no_id_is_dropped_before_it_was_unhealthy(told: list[Roster]) -> None:
-    for before, after in zip(told, told[1:], strict=False):
+    for before, after in pairwise(told):
         for name, listing in before.listings.items():
             healthy = {
                 each.id for each in ListAndWatchResponse.parse(listing.message).devices if each.health == "Healthy"

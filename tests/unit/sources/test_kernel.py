@@ -1,19 +1,18 @@
 """Whatever arrives on the socket, it is an event of the kernel or nothing."""
 
-import sys
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from intel_agent.model import Event
-from intel_agent.sources import kernel
 from intel_agent.sources.kernel import parse
 
 REAL = (
-    b"change@/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0/drm/card0\0ACTION=change\0"
-    b"DEVPATH=/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0/drm/card0\0SUBSYSTEM=drm\0WEDGED=rebind,bus-reset\0"
-    b"DEVNAME=/dev/dri/card0\0DEVTYPE=drm_minor\0SEQNUM=4242\0MAJOR=226\0MINOR=0\0",
+    (
+        b"change@/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0/drm/card0\0ACTION=change\0"
+        b"DEVPATH=/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0/drm/card0\0SUBSYSTEM=drm\0WEDGED=rebind,bus-reset\0"
+        b"DEVNAME=/dev/dri/card0\0DEVTYPE=drm_minor\0SEQNUM=4242\0MAJOR=226\0MINOR=0\0"
+    ),
     b"add@/bus/dsa/devices/wq0.0\0ACTION=add\0DEVPATH=/bus/dsa/devices/wq0.0\0SUBSYSTEM=dsa\0SEQNUM=1\0",
     b"remove@/module/idxd\0ACTION=remove\0DEVPATH=/module/idxd\0SUBSYSTEM=module\0SEQNUM=18446744073709551615\0",
 )
@@ -83,13 +82,3 @@ def test_properties_come_through_unchanged(properties: dict[str, str]) -> None:
 
     assert event is not None
     assert dict(event.properties) == wanted
-
-
-def test_without_pyroute2_the_import_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "pyroute2"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(kernel, "PathFinder", type("Nothing", (), {"find_spec": staticmethod(lambda _: None)}))
-
-    kernel._import_sparingly()
-
-    assert "pyroute2" not in sys.modules
