@@ -46,12 +46,12 @@ class Audit:
                 continue
             await anyio.sleep(SETTLE)
             still = await self._differing()
-            for resource in {name for name, message in suspects.items() if still.get(name) == message}:
+            for resource in {name for name, revision in suspects.items() if still.get(name) == revision}:
                 log.warning("resource.disowned", resource=resource)
                 self._members()[resource][1].renew()
 
-    async def _differing(self) -> dict[str, bytes]:
-        """Return the resources that kubelet should know and sees otherwise, each with the list it was sent."""
+    async def _differing(self) -> dict[str, int]:
+        """Return the resources that kubelet sees otherwise than it was told, each with the revision of that listing."""
         told = {
             name: (plugin.sent, plugin.healthy)
             for name, (plugin, registration) in self._members().items()

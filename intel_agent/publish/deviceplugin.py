@@ -61,8 +61,8 @@ class DevicePlugin(Service):
         self._life = 0
         self.streams: Latest[int] = Latest(0)
         """How many ListAndWatch streams are open; its revision counts beginnings and ends."""
-        self.sent = b""
-        """The last list that a stream took."""
+        self.sent = -1
+        """The revision of the last listing that a stream took."""
 
     @property
     def resource(self) -> str:
@@ -85,7 +85,7 @@ class DevicePlugin(Service):
     @property
     def settled(self) -> bool:
         """Whether the last stream took the present list."""
-        return self.sent == self._listing.value.message
+        return self.sent == self._listing.revision
 
     @property
     def healthy(self) -> frozenset[str]:
@@ -114,7 +114,7 @@ class DevicePlugin(Service):
                 if sent is None or listing.message != sent:
                     sent = listing.message
                     yield wire.Encoded(sent)
-                    self.sent = sent
+                self.sent = revision
         finally:
             self.streams.set(self.streams.value - 1)
 

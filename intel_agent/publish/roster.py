@@ -153,7 +153,7 @@ def _departing(
     for line in suspects:
         left = [each for each in line.ids if each not in current]
         since = now if line.departed is None else line.departed
-        if over is not None and since <= over:
+        if line.departed is not None and over is not None and since <= over:
             left = [each for each in left if (old.resource, each) in holdings.held]
         if left:
             gone = Fault(Reason.GONE, "inventory", f"{line.device.id} is not there any more, or not under this id")

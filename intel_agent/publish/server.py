@@ -18,6 +18,7 @@ from typing import Any
 
 import anyio.to_thread
 import structlog
+from betterproto2 import Message
 from grpclib.const import Handler, Status
 from grpclib.encoding.base import CodecBase
 from grpclib.encoding.proto import ProtoCodec
@@ -44,9 +45,24 @@ class Codec(ProtoCodec):
 
     def decode(self, data: bytes, message_type: Any) -> Any:
         try:
-            return super().decode(data, message_type)
+            message = super().decode(data, message_type)
         except Exception as error:
             raise GRPCError(Status.INVALID_ARGUMENT, f"not a {message_type.__name__}: {error}") from error
+        if _malformed(message):
+            raise GRPCError(Status.INVALID_ARGUMENT, f"not a {message_type.__name__}: a field has the wrong type")
+        return message
+
+
+def _malformed(message: object) -> bool:
+    """Whether a list in a message holds anything but text and messages: betterproto2 reads fields of a wrong type so."""
+    for value in vars(message).values():
+        match value:
+            case [*items]:
+                if any(_malformed(each) if isinstance(each, Message) else not isinstance(each, str) for each in items):
+                    return True
+            case _:
+                pass
+    return False
 
 
 class Service(DevicePluginBase):
@@ -120,7 +136,13 @@ class SocketServer(Server):
             OSError: the directory is not there or not writable.
         """
         listener = await anyio.to_thread.run_sync(self._bound)
-        await self.start(sock=listener)
+        try:
+            await self.start(sock=listener)
+        except BaseException:  # cancelled, most likely: nobody would know of the file
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._unlink)
+            listener.close()
+            raise
 
     def _bound(self) -> socket.socket:
         """Bind under another name, with the right mode, listen, then rename: nobody ever finds a deaf socket."""

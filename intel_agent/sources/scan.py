@@ -25,6 +25,8 @@ AGAIN = (0.1, 0.5, 2.0)
 """Seconds after a hint when to look again: udev makes its links after the kernel's message."""
 GAP = 0.02
 """Least seconds between the starts of two looks: what comes in between is looked at together."""
+RETRY = 5.0
+"""Seconds between looks at a kind that cannot be looked at as a whole."""
 THREADS = 256
 """Most looks at a time, stuck ones included: there is at most one stuck look for each device."""
 
@@ -66,6 +68,8 @@ class Scanner:
         self._again: list[float] = []
         """When to look again at the kinds in `_hints`."""
         self._hints: set[str] = set()
+        self._tick = 0.0
+        """When everything is looked at even if nothing hints at change."""
         self._threads = anyio.CapacityLimiter(THREADS)
         self._turn = anyio.Lock()
 
@@ -87,6 +91,8 @@ class Scanner:
         self._dirty.update(self.backends)
         while True:
             started = anyio.current_time()
+            if self._dirty >= self.backends.keys():
+                self._tick = started + self._config.value.health.rescan_seconds
             dirty, self._dirty, self._hinted = self._dirty, set(), anyio.Event()
             await self._look_at([each for name, each in self.backends.items() if name in dirty])
             await anyio.sleep_until(started + GAP)
@@ -99,11 +105,15 @@ class Scanner:
         self._again = [each for each in self._again if each > now]
         if not self._again:
             self._hints.clear()
-        tick = now + self._config.value.health.rescan_seconds
-        with anyio.move_on_after(min((*self._again, tick)) - now):
+        grace = self._config.value.health.grace_seconds
+        judged = [since + grace for since in self._failing.values() if since + grace > now]
+        retry = [now + RETRY, *judged] if self._failing else []
+        with anyio.move_on_after(min((*self._again, *retry, self._tick)) - now):
             await self._hinted.wait()
             return
-        self._dirty.update(self._hints or self.backends)
+        if anyio.current_time() >= self._tick:
+            self._dirty.update(self.backends)
+        self._dirty.update(self._hints, self._failing)
 
     async def _look_at(self, backends: list[Backend]) -> None:
         async with anyio.create_task_group() as group:

@@ -72,7 +72,7 @@ class SimulatedKubelet:
         if self._life is None:
             return
         life, self._life = self._life, None
-        with anyio.fail_after(STOP_SECONDS):
+        with anyio.CancelScope(shield=True), anyio.fail_after(STOP_SECONDS):
             await life.save()
             await life.stop()
         if not leave_socket:

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import stat
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
@@ -114,4 +113,4 @@ def sweep(directory: Path) -> None:
 
 
 def _sockets(directory: Path) -> Iterable[Path]:
-    return [path for path in directory.iterdir() if stat.S_ISSOCK(path.lstat().st_mode)]
+    return [path for path in directory.iterdir() if path.is_socket()]
