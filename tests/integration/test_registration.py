@@ -37,6 +37,12 @@ def names(seen: list[Seen]) -> frozenset[str]:
     return frozenset(each.request.resource_name for each in seen)
 
 
+def renew(agent: Running, kubelet: SimulatedKubelet) -> None:
+    """Make kubelet's socket look like that of a new kubelet, and have the agent look, as inotify does a bit later."""
+    os.chmod(kubelet.socket, 0o700)
+    agent.agent.kubelet.look()
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the pauses between tries be short."""
@@ -153,7 +159,7 @@ async def test_row_12_survives_a_stale_socket_of_kubelet(node: Node, log: Log) -
 
 async def test_row_13_does_not_rely_on_the_inode_of_kubelets_socket(agent: Running, kubelet: SimulatedKubelet) -> None:
     before = kubelet.socket.stat()
-    os.chmod(kubelet.socket, 0o700)  # another change time, as a new socket has, under the same number
+    renew(agent, kubelet)  # another change time, as a new socket has, under the same number
     assert kubelet.socket.stat().st_ino == before.st_ino
     await until(lambda: len(kubelet.registrations) == 2 * len(EVERYTHING), "second registration of all")
     await agent.until_registered()
@@ -197,7 +203,7 @@ async def test_row_15_backs_off_when_kubelet_keeps_cancelling(node: Node, kubele
     async with running(node) as agent:
         for _ in range(3):
             await agent.until_registered([I915])
-            os.chmod(kubelet.socket, 0o700)
+            renew(agent, kubelet)
             await until(lambda: not agent.registered, "loss of kubelet")
         await agent.until_registered([I915])
     assert kubelet.violations == []
@@ -207,7 +213,7 @@ async def test_row_16_ends_the_old_stream_before_it_registers_anew(agent: Runnin
     kubelet.behave(never_cancel=True)
     for _ in range(2):
         kubelet.registrations.clear()
-        os.chmod(kubelet.socket, 0o700)  # our sign of a new kubelet; this one knows of nothing
+        renew(agent, kubelet)  # this one knows of nothing
         await until(lambda: len(kubelet.registrations) == len(EVERYTHING), "new registrations")
         await agent.until_registered()
     assert kubelet.violations == []
