@@ -54,7 +54,7 @@ class Codec(ProtoCodec):
 
 
 def _malformed(message: object) -> bool:
-    """Whether a list in a message holds anything but text and messages, as betterproto2 reads a field of a wrong type."""
+    """Whether a list in a message holds anything but text and messages: betterproto2 reads wrong types so."""
     for value in vars(message).values():
         match value:
             case [*items]:
