@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-PROTOS = Path(__file__).parent
+PROTOS = Path(__file__).resolve().parent
 TARGET = PROTOS.parent / "intel_agent" / "_proto"
 
 
@@ -19,7 +19,8 @@ def generate(target: Path) -> None:
         "--python_betterproto2_opt=client_generation=async",
     ]
     files = sorted(str(each) for each in PROTOS.glob("*.proto"))
-    subprocess.run([sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTOS}", *options, *files], check=True)  # noqa: S603
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTOS}", *options, *files]
+    subprocess.run(command, check=True, cwd=PROTOS.parent)  # noqa: S603 - the compiler formats by our pyproject.toml
 
 
 def different(left: Path, right: Path) -> list[str]:

@@ -46,17 +46,20 @@ class Story:
     pace: float
 
     async def tell(self, ends: float = math.inf) -> None:
-        """Tell the story again and again, but only begin when it can be over at `ends`, by the clock of the loop."""
+        """Tell the story again and again, but only as often as it can be over at `ends`, by the clock of the loop.
+
+        In a hurry it is told once.
+        """
         await self._registration()
         if not self.stage.agent.inventory.value.devices:
             await anyio.sleep_forever()
-        took = 0.0
-        while anyio.current_time() + took < ends:
+        while True:
             started = anyio.current_time()
-            if took:
-                self._say("Once more, from the first pod on.")
             await self._round()
             took = anyio.current_time() - started
+            if self.pace < 1 or anyio.current_time() + took > ends:
+                break
+            self._say("Once more, from the first pod on.")
         self._say("That was the story; this is what the node looks like after it.")
         await anyio.sleep_forever()
 

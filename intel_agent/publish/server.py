@@ -179,10 +179,11 @@ class SocketServer(Server):
         self._server.close()
         if running := self._running():
             await asyncio.wait(running, timeout=GRACE)
-        for protocol in tuple(self._protocols):
+        connected = [each for each in self._protocols if hasattr(each, "processor")]  # others are just coming
+        for protocol in connected:
             _say_goodbye(protocol)
         self.close()
-        for protocol in tuple(self._protocols):
+        for protocol in connected:
             protocol.processor.close("server shutdown")
 
     def _unlink(self) -> None:
@@ -206,9 +207,8 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def _say_goodbye(protocol: H2Protocol) -> None:
-    connection = getattr(protocol, "connection", None)
-    if connection is None or connection.is_closing():
+    if protocol.connection.is_closing():
         return
     with contextlib.suppress(Exception):  # the peer may be gone already: then nobody needs the GOAWAY
-        connection._connection.close_connection()  # noqa: SLF001
-        connection.flush()
+        protocol.connection._connection.close_connection()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        protocol.connection.flush()

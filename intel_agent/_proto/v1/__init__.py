@@ -40,9 +40,7 @@ class AllocatableResourcesRequest(betterproto2.Message):
     pass
 
 
-default_message_pool.register_message(
-    "v1", "AllocatableResourcesRequest", AllocatableResourcesRequest
-)
+default_message_pool.register_message("v1", "AllocatableResourcesRequest", AllocatableResourcesRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -51,14 +49,10 @@ class AllocatableResourcesResponse(betterproto2.Message):
     Healthy devices, allocated or not.
     """
 
-    devices: "list[ContainerDevices]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    devices: "list[ContainerDevices]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
-default_message_pool.register_message(
-    "v1", "AllocatableResourcesResponse", AllocatableResourcesResponse
-)
+default_message_pool.register_message("v1", "AllocatableResourcesResponse", AllocatableResourcesResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -69,13 +63,9 @@ class ContainerDevices(betterproto2.Message):
 
     resource_name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
-    device_ids: "list[str]" = betterproto2.field(
-        2, betterproto2.TYPE_STRING, repeated=True
-    )
+    device_ids: "list[str]" = betterproto2.field(2, betterproto2.TYPE_STRING, repeated=True)
 
-    topology: "TopologyInfo | None" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    topology: "TopologyInfo | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("v1", "ContainerDevices", ContainerDevices)
@@ -85,9 +75,7 @@ default_message_pool.register_message("v1", "ContainerDevices", ContainerDevices
 class ContainerResources(betterproto2.Message):
     name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
-    devices: "list[ContainerDevices]" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    devices: "list[ContainerDevices]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("v1", "ContainerResources", ContainerResources)
@@ -98,21 +86,15 @@ class ListPodResourcesRequest(betterproto2.Message):
     pass
 
 
-default_message_pool.register_message(
-    "v1", "ListPodResourcesRequest", ListPodResourcesRequest
-)
+default_message_pool.register_message("v1", "ListPodResourcesRequest", ListPodResourcesRequest)
 
 
 @dataclass(eq=False, repr=False)
 class ListPodResourcesResponse(betterproto2.Message):
-    pod_resources: "list[PodResources]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    pod_resources: "list[PodResources]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
-default_message_pool.register_message(
-    "v1", "ListPodResourcesResponse", ListPodResourcesResponse
-)
+default_message_pool.register_message("v1", "ListPodResourcesResponse", ListPodResourcesResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -129,9 +111,7 @@ class PodResources(betterproto2.Message):
 
     namespace: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
 
-    containers: "list[ContainerResources]" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    containers: "list[ContainerResources]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("v1", "PodResources", PodResources)
@@ -139,9 +119,7 @@ default_message_pool.register_message("v1", "PodResources", PodResources)
 
 @dataclass(eq=False, repr=False)
 class TopologyInfo(betterproto2.Message):
-    nodes: "list[NumaNode]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    nodes: "list[NumaNode]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("v1", "TopologyInfo", TopologyInfo)
@@ -200,21 +178,16 @@ class PodResourcesListerBase(betterproto2_grpclib.ServiceBase):
     Served by kubelet on <root-dir>/pod-resources/kubelet.sock.
     """
 
-    async def list(
-        self, message: "ListPodResourcesRequest"
-    ) -> "ListPodResourcesResponse":
+    async def list(self, message: "ListPodResourcesRequest") -> "ListPodResourcesResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def get_allocatable_resources(
-        self, message: "AllocatableResourcesRequest"
-    ) -> "AllocatableResourcesResponse":
+    async def get_allocatable_resources(self, message: "AllocatableResourcesRequest") -> "AllocatableResourcesResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def __rpc_list(
-        self,
-        stream: "grpclib.server.Stream[ListPodResourcesRequest, ListPodResourcesResponse]",
+        self, stream: "grpclib.server.Stream[ListPodResourcesRequest, ListPodResourcesResponse]"
     ) -> None:
         request = await stream.recv_message()
         assert request is not None
@@ -222,8 +195,7 @@ class PodResourcesListerBase(betterproto2_grpclib.ServiceBase):
         await stream.send_message(response)
 
     async def __rpc_get_allocatable_resources(
-        self,
-        stream: "grpclib.server.Stream[AllocatableResourcesRequest, AllocatableResourcesResponse]",
+        self, stream: "grpclib.server.Stream[AllocatableResourcesRequest, AllocatableResourcesResponse]"
     ) -> None:
         request = await stream.recv_message()
         assert request is not None

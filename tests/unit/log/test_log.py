@@ -87,18 +87,18 @@ def test_levels_are_obeyed_at_once(output: Output, level: logs.Level) -> None:
     bound = log.bind(backend="gpu")
     logs.configure("error", "json", output.descriptor)
     bound.warning("a.unheard")
-    logging.getLogger("grpclib").warning("unheard")
+    logging.getLogger("asyncio").warning("unheard")
     logs.configure(level, "json", output.descriptor)
     for method in (bound.debug, bound.info, bound.warning, bound.error):
         method("a.said")
-    logging.getLogger("grpclib").debug("said")
+    logging.getLogger("asyncio").debug("said")
     heard = [event["level"] for event in output.events() if event["event"] == "a.said"]
     assert heard == LEVELS[LEVELS.index(level) :]
     assert len(output.events()) == len(heard) + (level == "debug")
 
 
 def test_libraries_speak_in_the_same_form(output: Output) -> None:
-    logging.getLogger("grpclib.server").info("Request was cancelled: %s", "lost")
+    logging.getLogger("pyroute2").info("Request was cancelled: %s", "lost")
     # Not through the logger, because pytest's own handler refuses what a careless library might say.
     (ours,) = (each for each in logging.getLogger().handlers if type(each).__module__ == logs.__name__)
     ours.handle(logging.LogRecord("asyncio", logging.CRITICAL, "", 1, "broken %d", ("format",), None))
@@ -107,7 +107,7 @@ def test_libraries_speak_in_the_same_form(output: Output) -> None:
     assert first == {
         "level": "info",
         "event": "library.logged",
-        "logger": "grpclib.server",
+        "logger": "pyroute2",
         "message": "Request was cancelled: lost",
     }
     assert second == {
