@@ -116,15 +116,22 @@ class SocketServer(Server):
         self.path = path
         self._protocols: set[H2Protocol] = set()
         self._identity: tuple[int, int] | None = None
+        self._drained = False
 
     def _protocol_factory(self) -> H2Protocol:
         protocol = super()._protocol_factory()
-        lost = protocol.connection_lost
+        made, lost = protocol.connection_made, protocol.connection_lost
+
+        def connection_made(transport: asyncio.BaseTransport) -> None:
+            made(transport)
+            if self._drained:  # accepted before the drain, made after it
+                protocol.processor.close("server shutdown")
 
         def connection_lost(error: BaseException | None) -> None:
             self._protocols.discard(protocol)
             lost(error)
 
+        protocol.connection_made = connection_made  # type: ignore[method-assign]
         protocol.connection_lost = connection_lost  # type: ignore[assignment]
         self._protocols.add(protocol)
         return protocol
@@ -179,7 +186,8 @@ class SocketServer(Server):
         self._server.close()
         if running := self._running():
             await asyncio.wait(running, timeout=GRACE)
-        connected = [each for each in self._protocols if hasattr(each, "processor")]  # others are just coming
+        self._drained = True
+        connected = [each for each in self._protocols if hasattr(each, "processor")]
         for protocol in connected:
             _say_goodbye(protocol)
         self.close()
