@@ -51,6 +51,7 @@ class Kubelet:
         self._missed_by = 0
         self._nobody_misses_it = threading.Event()
         self._look = anyio.Event()
+        self._looking = anyio.Lock()
 
     def look(self) -> None:
         """Look at the socket file soon: something hints at change."""
@@ -77,10 +78,7 @@ class Kubelet:
         """
         try:
             while True:
-                found = await anyio.to_thread.run_sync(_incarnation, self.directory, self.socket)
-                if found != self.incarnation.value:
-                    log.info("kubelet.found" if found else "kubelet.lost", socket=self.socket)
-                    self.incarnation.set(found)
+                found = await self.seen()
                 if self._missed_by:
                     await anyio.to_thread.run_sync(self._look_often, found, abandon_on_cancel=True)
                 else:
@@ -89,6 +87,19 @@ class Kubelet:
                 self._look = anyio.Event()
         finally:
             self._nobody_misses_it.set()  # ends the thread that nobody waits for any more
+
+    async def seen(self) -> Incarnation | None:
+        """Look now, and return what is there.
+
+        Raises:
+            DirectoryGoneError: the directory was removed under our mount and can never come back.
+        """
+        async with self._looking:
+            found = await anyio.to_thread.run_sync(_incarnation, self.directory, self.socket)
+            if found != self.incarnation.value:
+                log.info("kubelet.found" if found else "kubelet.lost", socket=self.socket)
+                self.incarnation.set(found)
+            return found
 
     def _look_often(self, known: Incarnation | None) -> None:
         """Return when the socket file is another one than `known`, or nobody misses kubelet any more."""

@@ -87,16 +87,17 @@ class Registration:
             incarnation = await self._kubelet.present()
             if not await server.is_ours():
                 return None
-            if await self._tried(incarnation):
+            if await self._tried(server, incarnation):
                 self._problem = None
-                self.registered = incarnation
+                # A kubelet may have come and taken us before it was seen here.
+                self.registered = await self._kubelet.seen() or incarnation
                 log.info("resource.registered", resource=self._plugin.resource)
-                return incarnation
+                return self.registered
             with anyio.move_on_after(self._back_off.pause()):
                 await self._kubelet.other_than(incarnation)
 
-    async def _tried(self, incarnation: Incarnation) -> bool:
-        """Try once to register. A new kubelet ends the try: it sweeps our socket away before it takes our call."""
+    async def _tried(self, server: SocketServer, incarnation: Incarnation) -> bool:
+        """Try once to register. The try ends when a new kubelet has swept our socket away: it would wait in vain."""
         taken = False
         async with anyio.create_task_group() as group:
 
@@ -107,7 +108,8 @@ class Registration:
 
             group.start_soon(register)
             await self._kubelet.other_than(incarnation)
-            group.cancel_scope.cancel()
+            if not await server.is_ours():
+                group.cancel_scope.cancel()
         return taken
 
     async def _taken(self) -> bool:

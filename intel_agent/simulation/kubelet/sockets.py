@@ -1,5 +1,6 @@
 """Kubelet's two services on their unix sockets."""
 
+import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable
@@ -67,16 +68,23 @@ class KubeletServer(Server):
         super().__init__([service])
         self._protocols: set[H2Protocol] = set()
         self._lost = anyio.Event()
+        self._closed = False
 
     def _protocol_factory(self) -> H2Protocol:
         protocol = super()._protocol_factory()
-        lost = protocol.connection_lost
+        made, lost = protocol.connection_made, protocol.connection_lost
+
+        def connection_made(transport: asyncio.BaseTransport) -> None:
+            made(transport)
+            if self._closed:  # accepted before the end, made after it
+                protocol.processor.close("kubelet stops")
 
         def connection_lost(error: BaseException | None) -> None:
             self._protocols.discard(protocol)
             self._lost.set()
             lost(error)
 
+        protocol.connection_made = connection_made  # type: ignore[method-assign]
         protocol.connection_lost = connection_lost  # type: ignore[assignment]
         self._protocols.add(protocol)
         return protocol
@@ -84,7 +92,8 @@ class KubeletServer(Server):
     async def cut(self) -> None:
         """Stop listening and close every connection, as the end of the process would. The socket file stays."""
         self.close()
-        for protocol in tuple(self._protocols):
+        self._closed = True
+        for protocol in [each for each in self._protocols if hasattr(each, "processor")]:
             protocol.processor.close("kubelet stops")
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
             while self._protocols:
