@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import wraps
 from typing import Any
 
+import anyio.lowlevel
 import anyio.to_thread
 import structlog
 from betterproto2 import Message
@@ -183,6 +184,7 @@ class SocketServer(Server):
         await anyio.to_thread.run_sync(self._unlink)
         if self._server is None:
             return
+        await self._accept_no_more()
         self._server.close()
         if running := self._running():
             await asyncio.wait(running, timeout=GRACE)
@@ -193,6 +195,14 @@ class SocketServer(Server):
         self.close()
         for protocol in connected:
             protocol.processor.close("server shutdown")
+
+    async def _accept_no_more(self) -> None:
+        """Let connections that are just coming arrive: asyncio loses those that it has accepted when it closes."""
+        assert isinstance(self._server, asyncio.Server)  # noqa: S101 - by create_server
+        for each in self._server.sockets:
+            self._loop.remove_reader(each.fileno())
+        for _ in range(2):  # the first turn makes their transports, the second one tells their protocols
+            await anyio.lowlevel.checkpoint()
 
     def _unlink(self) -> None:
         if self._is_ours():

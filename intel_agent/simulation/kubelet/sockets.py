@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 from grpclib.const import Cardinality, Handler
 from grpclib.metadata import Deadline
 from grpclib.protocol import H2Protocol
@@ -91,6 +92,11 @@ class KubeletServer(Server):
 
     async def cut(self) -> None:
         """Stop listening and close every connection, as the end of the process would. The socket file stays."""
+        assert isinstance(self._server, asyncio.Server)  # noqa: S101 - by create_server
+        for each in self._server.sockets:
+            self._loop.remove_reader(each.fileno())
+        for _ in range(2):  # asyncio loses connections that it has accepted and not made when it closes
+            await anyio.lowlevel.checkpoint()
         self.close()
         self._closed = True
         for protocol in [each for each in self._protocols if hasattr(each, "processor")]:
