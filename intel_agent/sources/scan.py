@@ -89,18 +89,18 @@ class Scanner:
     async def run(self) -> None:
         """Keep the inventory true, for ever."""
         self._dirty.update(self.backends)
+        urgent = True
         while True:
             started = anyio.current_time()
             if self._dirty >= self.backends.keys():
                 self._tick = started + self._config.value.health.rescan_seconds
             dirty, self._dirty, self._hinted = self._dirty, set(), anyio.Event()
-            await self._look_at([each for name, each in self.backends.items() if name in dirty])
+            await self._look_at([each for name, each in self.backends.items() if name in dirty], together=urgent)
             await anyio.sleep_until(started + GAP)
-            if not self._dirty:
-                await self._wait()
+            urgent = bool(self._dirty) or await self._wait()
 
-    async def _wait(self) -> None:
-        """Wait for a hint, for the next look after one, or for the tick; note what to look at then."""
+    async def _wait(self) -> bool:
+        """Wait for a hint, for the next look after one, or for the tick; return whether it was a hint."""
         now = anyio.current_time()
         self._again = [each for each in self._again if each > now]
         if not self._again:
@@ -110,15 +110,21 @@ class Scanner:
         retry = [now + RETRY, *judged] if self._failing else []
         with anyio.move_on_after(min((*self._again, *retry, self._tick)) - now):
             await self._hinted.wait()
-            return
+            return True
         if anyio.current_time() >= self._tick:
             self._dirty.update(self.backends)
         self._dirty.update(self._hints, self._failing)
+        return False
 
-    async def _look_at(self, backends: list[Backend]) -> None:
-        async with anyio.create_task_group() as group:
+    async def _look_at(self, backends: list[Backend], *, together: bool) -> None:
+        """Look side by side, so that none waits for another, or in turn, which is less work for everybody."""
+        if together:
+            async with anyio.create_task_group() as group:
+                for backend in backends:
+                    group.start_soon(self._look, backend)
+        else:
             for backend in backends:
-                group.start_soon(self._look, backend)
+                await self._look(backend)
         if set(self._inventory.value.found) != set(self.backends):
             await self._publish()  # a section was disabled
 
