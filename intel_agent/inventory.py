@@ -137,13 +137,6 @@ class Inventory:
             by_name.setdefault(device.resource, []).append(device)
         return {name: tuple(devices) for name, devices in by_name.items()}
 
-    def backend_of(self, resource: str) -> str | None:
-        """Return the name of the backend whose devices make up `resource`."""
-        for name, found in self.found.items():
-            if any(device.resource == resource for device in found.devices):
-                return name
-        return None
-
     def since(self, before: "Inventory") -> Change:
         """Return what changed from `before` to this inventory, by resource and id."""
         old = {(device.resource, device.id): device for device in before.devices}

@@ -31,8 +31,6 @@ class Reason(StrEnum):
     """Files of the device cannot be read, or reading them does not end."""
     HALTED = "halted"
     """The driver reports that the device stopped (idxd: state `halted`)."""
-    NODE_MISSING = "node-missing"
-    """A device node that the device is made of is not there."""
     GONE = "gone"
     """The device left the node; kubelet still hears of it until nobody can hold it."""
     HELD = "held"

@@ -106,13 +106,6 @@ def test_resources_are_the_devices_by_name(inventory: Inventory) -> None:
     )
     for name, group in grouped.items():
         assert {each.resource for each in group} == {name}
-        backend = inventory.backend_of(name)
-        assert backend is not None
-        assert any(each.resource == name for each in inventory.found[backend].devices)
-
-
-def test_nobody_knows_a_resource_without_devices() -> None:
-    assert Inventory.of({"gpu": Found((device("a"),))}).backend_of("x/2") is None
 
 
 def test_a_device_that_cannot_be_read_any_more_stays_with_a_fault() -> None:
