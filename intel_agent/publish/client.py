@@ -30,5 +30,7 @@ async def calling(path: str) -> AsyncGenerator[Channel]:
     except AttributeError as error:
         # grpclib 0.4.9 stumbles over its own closed connection when the peer accepts and closes at once.
         raise KubeletError("the connection was closed at once") from error
+    except Exception as error:  # an answer that cannot be read, for one: the border of one call
+        raise KubeletError(f"unexpected: {error!r}") from error
     finally:
         channel.close()
