@@ -119,16 +119,15 @@ class Agent:
             log.warning("events.overrun")
         self.scanner.hint()
 
-    def _directories(self) -> dict[str, str | None]:
-        """Return the directories to watch, and of which kind each one tells (`None`: of none)."""
-        kinds: dict[str, str | None] = {
-            self._host.root + directory: backend.name
-            for backend in self.config.value.devices.backends
-            for directory in backend.directories
-        }
+    def _directories(self) -> dict[str, set[str]]:
+        """Return the directories to watch, and of which kinds each one tells."""
+        kinds: dict[str, set[str]] = {self.kubelet.directory: set()}
         if self._config_directory is not None:
-            kinds[self._config_directory] = None
-        return kinds | {self.kubelet.directory: None}
+            kinds.setdefault(self._config_directory, set())
+        for backend in self.config.value.devices.backends:
+            for directory in backend.directories:
+                kinds.setdefault(self._host.root + directory, set()).add(backend.name)
+        return kinds
 
     def _files_changed(self, directories: frozenset[str]) -> None:
         kinds = self._directories()
@@ -137,7 +136,7 @@ class Agent:
             self.publisher.audit.hint()
         if self._config_directory in directories:
             self._reload.set()
-        if hinted := {kind for each in directories if (kind := kinds.get(each)) is not None}:
+        if hinted := {kind for each in directories for kind in kinds.get(each, ())}:
             self.scanner.hint(hinted)
 
     async def _follow_config(self) -> None:

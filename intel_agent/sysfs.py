@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from time import monotonic
 from types import MappingProxyType
 
 from intel_agent.errors import SysfsError
@@ -38,6 +39,8 @@ class Look:
     """
 
     at: str | None = None
+    since: float = field(default_factory=monotonic)
+    """When it came there, in seconds of the monotonic clock."""
     abandoned_at: str | None = None
     """Set by the one that waits when it waits no longer: the device where the look was stuck."""
     quarantined: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -140,11 +143,11 @@ class Host:
             raise SysfsError(path, why)
         if self.look.abandoned_at is not None:
             raise SysfsError(path, "nobody waits for this look any more")
-        self.look.at = path
+        self.look.at, self.look.since = path, monotonic()
         try:
             yield
         finally:
-            self.look.at = None
+            self.look.at, self.look.since = None, monotonic()
 
     def each(
         self, devices: Iterable["Dir"], read: Callable[["Dir"], Iterable[Device | Exclusion]]

@@ -45,8 +45,8 @@ class Kubelet:
     """The kubelet behind a device-plugins directory. `incarnation` is `None` while there is no socket file."""
 
     def __init__(self, directory: str) -> None:
-        self.directory = directory
-        self.socket = f"{directory}/kubelet.sock"
+        self.directory = directory.rstrip("/")
+        self.socket = f"{self.directory}/kubelet.sock"
         self.incarnation: Latest[Incarnation | None] = Latest(None)
         self._missed_by = 0
         self._nobody_misses_it = threading.Event()

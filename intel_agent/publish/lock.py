@@ -48,9 +48,11 @@ class NodeLock:
             raise
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError as error:
             os.close(file)
-            return False
+            if isinstance(error, BlockingIOError):
+                return False
+            raise
         self._file = file
         return True
 

@@ -155,16 +155,17 @@ class Publisher:
         kinds = [name for name, each in self._backends().items() if each.cdi != "none"]
         if not kinds and not self._remembered and self._no_cdi_files:
             return
-        devices = [
-            (listing.backend, line.device) for listing in self._roster.listings.values() for line in listing.lines
-        ]
+        lines = [(each.backend, line) for each in self._roster.listings.values() for line in each.lines]
+        # Who is there comes last: a name means what is there, not what left.
+        lines.sort(key=lambda each: each[1].departed is None)
+        devices = [(backend, line.device) for backend, line in lines]
         specs = cdi.Specs.of(devices, self._remembered, kinds)
         directory = self._config.value.cdi.directory
         try:
             await anyio.to_thread.run_sync(cdi.write, directory, specs, self._knowledge.host)
             self._no_cdi_files = not specs.kinds
             problem = None
-        except OSError as error:
+        except (OSError, ValueError) as error:
             problem = str(error)
             if problem != self._cdi_problem:
                 log.error("cdi.failed", directory=directory, problem=problem)

@@ -70,9 +70,9 @@ class Registration:
         """Return a server on our socket, as soon as there is a kubelet, the lock is ours and nobody else serves it."""
         while True:
             await self._kubelet.present()
-            await self._lock.hold()
             server = SocketServer(self._plugin, f"{self._kubelet.directory}/{self._endpoint}")
             try:
+                await self._lock.hold()
                 if not await served_by_another(server.path):
                     await server.listen()
                     return server

@@ -111,6 +111,8 @@ def _listing(old: Listing, present: list[_Draft], departing: list[_Draft]) -> Li
             message = wire.devices(ids, health, device.numa_nodes if hints else ())
             line = Line(device, ids, faults, hints, message, departed)
         lines.append(line)
+    if tuple(lines) == old.lines:
+        return old
     return Listing(old.resource, old.backend, tuple(lines), b"".join([line.message for line in lines]))
 
 

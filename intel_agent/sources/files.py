@@ -9,8 +9,11 @@ import threading
 from collections.abc import Callable, Iterable
 
 import anyio
+import structlog
 from anyio import to_thread
 from watchfiles import watch  # pyright: ignore[reportUnknownVariableType]  # its stubs name trio, which is not here
+
+log = structlog.get_logger()
 
 STEP = 1000
 """How often watchfiles collects changes, in milliseconds."""
@@ -51,6 +54,9 @@ async def _watch(directories: tuple[str, ...], on_change: Callable[[frozenset[st
     try:
         while (batch := await to_thread.run_sync(next, batches, None, abandon_on_cancel=True)) is not None:
             on_change(frozenset(os.path.dirname(path) for _, path in batch))
+    except Exception as error:  # noqa: BLE001 - the border of one source: the agent does without it
+        # inotify is a resource of the whole node and can be used up, and a directory can go before it is watched.
+        log.error("files.unavailable", problem=str(error))
     finally:
         stop.set()  # nobody waits for the thread, which sees this within a step
 

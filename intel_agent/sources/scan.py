@@ -92,6 +92,9 @@ class Scanner:
         urgent = True
         while True:
             started = anyio.current_time()
+            for disabled in {*self._failing, *self._found} - self.backends.keys():
+                self._failing.pop(disabled, None)
+                self._found.pop(disabled, None)
             if self._dirty >= self.backends.keys():
                 self._tick = started + self._config.value.health.rescan_seconds
             dirty, self._dirty, self._hinted = self._dirty, set(), anyio.Event()
@@ -159,8 +162,8 @@ class Scanner:
         while True:
             look = Look(quarantined=dict(self._quarantine))
             job = _Job(backend, self._host.looking(look), before, self._release)
-            with anyio.move_on_after(deadline):
-                return await to_thread.run_sync(job.run, abandon_on_cancel=True, limiter=self._threads)
+            if (found := await self._finished(job, look, deadline)) is not None:
+                return found
             look.abandoned_at = stuck = look.at
             if stuck is None or stuck in look.quarantined:
                 raise TimeoutError(f"looking for devices took longer than {deadline:g} s")
@@ -168,6 +171,31 @@ class Scanner:
             log.error("device.quarantined", backend=backend.name, device=stuck, problem=self._quarantine[stuck])
             if job.done:
                 self._released(stuck)
+
+    async def _finished(self, job: _Job, look: Look, deadline: float) -> Found | None:
+        """Return what a look found, or `None` when it did not leave one place within `deadline` seconds.
+
+        Raises:
+            SysfsError: the backend cannot look at all.
+        """
+        found: list[Found] = []
+        errors: list[Exception] = []
+        async with anyio.create_task_group() as group:
+
+            async def run() -> None:
+                try:
+                    found.append(await to_thread.run_sync(job.run, abandon_on_cancel=True, limiter=self._threads))
+                except Exception as error:  # noqa: BLE001 - raised below, as itself and not in a group
+                    errors.append(error)
+                group.cancel_scope.cancel()
+
+            group.start_soon(run)
+            while (left := look.since + deadline - anyio.current_time()) > 0:  # noqa: ASYNC110 - a thread moves it
+                await anyio.sleep(left)
+            group.cancel_scope.cancel()
+        if errors:
+            raise errors[0]
+        return found[0] if found else None
 
     def _release(self, device: str) -> None:
         """Release a device from the thread that was stuck with it."""
