@@ -89,9 +89,7 @@ class Health(Section, frozen=True, kw_only=True):
     ] = 60.0
     read_deadline_seconds: Annotated[
         float,
-        msgspec.Meta(
-            ge=0.1, le=60, description="How long one look may take before the device being read is set apart."
-        ),
+        msgspec.Meta(ge=0.1, le=60, description="How long reading one device may take before it is set apart."),
     ] = 2.0
     grace_seconds: Annotated[
         float,

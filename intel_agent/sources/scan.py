@@ -28,7 +28,7 @@ GAP = 0.02
 RETRY = 5.0
 """Seconds between looks at a kind that cannot be looked at as a whole."""
 THREADS = 256
-"""Most looks at a time, stuck ones included: there is at most one stuck look for each device."""
+"""Most looks at a time that somebody waits for; one that is stuck does not count any more."""
 
 
 class _Job:
