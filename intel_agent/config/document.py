@@ -17,6 +17,7 @@ LIMIT = 1 << 20
 
 DEPTH = 32
 """The most collections inside each other."""
+_TOO_DEEP = f"found more than {DEPTH} collections inside each other; allowed {DEPTH}"
 
 Plain: TypeAlias = bool | int | float | str | None
 
@@ -131,7 +132,7 @@ def _document(events: Iterator[yaml.Event]) -> Node | None:
 def _node(event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
     line = _line(event)
     if depth == 0:
-        raise DocumentError(line, f"found more than {DEPTH} collections inside each other; allowed {DEPTH}")
+        raise DocumentError(line, _TOO_DEEP)
     match event:
         case yaml.ScalarEvent():
             value: str = event.value
@@ -164,6 +165,8 @@ def _syntax_error(text: str, error: yaml.MarkedYAMLError) -> DocumentError:
     # What never ends is noticed behind the last line; where it begins says more.
     line = next((each for each in marks if each < len(lines)), len(lines) - 1)
     problem = " ".join(part for part in (error.context, error.problem) if part)
+    if "maximum nesting depth" in problem:  # newer parsers have a limit of their own, and look ahead
+        return DocumentError(line + 1, _TOO_DEEP)
     if "\t" in lines[line]:
         return DocumentError(line + 1, f"found a tab; allowed spaces ({problem})")
     return DocumentError(line + 1, f"found no YAML ({problem})")
