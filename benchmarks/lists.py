@@ -22,7 +22,8 @@ from intel_agent.agent import calm_collector
 from intel_agent.inventory import Found, Inventory
 from intel_agent.latest import Latest
 from intel_agent.model import NO_EDITS, Device, Fault, Reason
-from intel_agent.publish.deviceplugin import DevicePlugin, Grants, Knowledge
+from intel_agent.publish.deviceplugin import DevicePlugin, Knowledge
+from intel_agent.publish.grants import Grants
 from intel_agent.publish.holdings import Holdings
 from intel_agent.publish.roster import Listing, Roster, projected
 from intel_agent.publish.server import SocketServer
@@ -73,7 +74,7 @@ class Publishing:
 
     def _projected(self) -> Roster:
         inventory = Inventory.of({"gpu": Found(tuple(self.devices))})
-        return projected(self.roster, inventory, Holdings(), now=0.0, linger=60.0, busy=frozenset())
+        return projected(self.roster, inventory, Holdings(), now=0.0, linger=60.0)
 
     def break_or_mend(self, count: int) -> None:
         faults = frozenset[Fault]() if self.devices[0].faults else BROKEN
@@ -96,7 +97,7 @@ async def measured(count: int, path: str) -> dict[str, object]:
     """Return the figures of one size, in milliseconds."""
     publishing = Publishing([device(number) for number in range(count)])
     await publishing.publish()
-    plugin = DevicePlugin(publishing.listing, Knowledge(Host(), dict, print), Grants(set(), {}))
+    plugin = DevicePlugin(publishing.listing, Knowledge(Host(), dict, print), Grants())
     server = SocketServer(plugin, path)
     await server.listen()
     figures: dict[str, object] = {"ids": count}

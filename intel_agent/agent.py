@@ -124,7 +124,10 @@ class Agent:
         kinds: dict[str, set[str]] = {self.kubelet.directory: set()}
         if self._config_directory is not None:
             kinds.setdefault(self._config_directory, set())
-        for backend in self.config.value.devices.backends:
+        backends = self.config.value.devices.backends
+        if any(backend.cdi != "none" for backend in backends):
+            kinds.setdefault(self.config.value.cdi.directory, set())
+        for backend in backends:
             for directory in backend.directories:
                 kinds.setdefault(self._host.root + directory, set()).add(backend.name)
         return kinds
@@ -134,6 +137,8 @@ class Agent:
         if self.kubelet.directory in directories:
             self.kubelet.look()
             self.publisher.audit.hint()
+        if self.config.value.cdi.directory in directories:
+            self.publisher.cdi.look()
         if self._config_directory in directories:
             self._reload.set()
         if hinted := {kind for each in directories for kind in kinds.get(each, ())}:

@@ -35,6 +35,8 @@ class Reason(StrEnum):
     """The device left the node; kubelet still hears of it until nobody can hold it."""
     HELD = "held"
     """A pod got the device under another name or another sharing and still holds it."""
+    UNDEFINED = "undefined"
+    """Containers should get the device by a CDI name, and no file defines it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -53,9 +53,9 @@ class Audit:
     async def _differing(self) -> dict[str, int]:
         """Return the resources that kubelet sees otherwise than it was told, each with the revision of that listing."""
         told = {
-            name: (plugin.sent, plugin.healthy)
+            name: (plugin.revision, plugin.healthy)
             for name, (plugin, registration) in self._members().items()
-            if registration.registered is not None and plugin.settled
+            if (listener := registration.listener) is not None and listener.sent == plugin.revision
         }
         if not told:
             return {}

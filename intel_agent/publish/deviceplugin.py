@@ -4,7 +4,7 @@ Source: the device plugin API v1beta1 (protos/deviceplugin.proto).
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
 import anyio.to_thread
@@ -17,7 +17,7 @@ from intel_agent.errors import AllocationError, EditsError, SysfsError
 from intel_agent.latest import Latest
 from intel_agent.model import ContainerEdits, Device, Health
 from intel_agent.publish import cdi, wire
-from intel_agent.publish.holdings import Key
+from intel_agent.publish.grants import Grants
 from intel_agent.publish.roster import Listing
 from intel_agent.publish.server import Service
 from intel_agent.sysfs import Host, natural
@@ -28,17 +28,13 @@ ALLOCATE_DEADLINE = 1.0
 """How long the nodes of an allocation may take to be examined, in seconds: kubelet's main loop waits for us."""
 
 
-@dataclass(slots=True)
-class Grants:
-    """What was handed out, and what is being handed out: the only state that Allocate writes."""
+@dataclass(slots=True, eq=False)
+class Listener:
+    """Somebody who listens: one ListAndWatch stream."""
 
-    ever: set[Key]
-    open: dict[str, int]
-    """Allocate calls under way, by resource."""
-
-    @property
-    def busy(self) -> frozenset[str]:
-        return frozenset(resource for resource, calls in self.open.items() if calls)
+    sent: int = -1
+    """The revision of the last listing that it took."""
+    ended: anyio.Event = field(default_factory=anyio.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +55,8 @@ class DevicePlugin(Service):
         self._knowledge = knowledge
         self._grants = grants
         self._life = 0
-        self.streams: Latest[int] = Latest(0)
-        """How many ListAndWatch streams are open; its revision counts beginnings and ends."""
-        self.sent = -1
-        """The revision of the last listing that a stream took."""
+        self.newest: Latest[Listener | None] = Latest(None)
+        """The stream that began last."""
 
     @property
     def resource(self) -> str:
@@ -83,9 +77,9 @@ class DevicePlugin(Service):
         return None if backend is None else backend.policy(self.resource)
 
     @property
-    def settled(self) -> bool:
-        """Whether the last stream took the present list."""
-        return self.sent == self._listing.revision
+    def revision(self) -> int:
+        """The revision of the present list."""
+        return self._listing.revision
 
     @property
     def healthy(self) -> frozenset[str]:
@@ -105,7 +99,8 @@ class DevicePlugin(Service):
         life = self._life
         revision = -1
         sent: bytes | None = None
-        self.streams.set(self.streams.value + 1)
+        listener = Listener()
+        self.newest.set(listener)
         try:
             while True:
                 listing, revision = await self._listing.newer(revision)
@@ -114,9 +109,9 @@ class DevicePlugin(Service):
                 if sent is None or listing.message != sent:
                     sent = listing.message
                     yield wire.Encoded(sent)
-                self.sent = revision
+                listener.sent = revision
         finally:
-            self.streams.set(self.streams.value - 1)
+            listener.ended.set()
 
     async def get_preferred_allocation(
         self, message: v1beta1.PreferredAllocationRequest
@@ -134,15 +129,12 @@ class DevicePlugin(Service):
         )
 
     async def allocate(self, message: v1beta1.AllocateRequest) -> v1beta1.AllocateResponse:
-        resource = self.resource
-        self._grants.open[resource] = self._grants.open.get(resource, 0) + 1
         try:
             answers = [await self._allocated(each.devices_ids) for each in message.container_requests]
         except (AllocationError, EditsError, SysfsError, TimeoutError) as error:
-            log.warning("allocation.refused", resource=resource, problem=str(error) or "a device node does not answer")
+            problem = str(error) or "a device node does not answer"
+            log.warning("allocation.refused", resource=self.resource, problem=problem)
             raise
-        finally:
-            self._grants.open[resource] -= 1
         return v1beta1.AllocateResponse(container_responses=answers)
 
     async def pre_start_container(self, message: v1beta1.PreStartContainerRequest) -> v1beta1.PreStartContainerResponse:
@@ -159,9 +151,10 @@ class DevicePlugin(Service):
         if backend is None:
             raise AllocationError(f"{self.resource} is not enabled any more in intel-agent's configuration")
         devices = granted(self._listing.value, ids)
-        edits = backend.allocate(devices)
-        await self._check(backend, edits)
-        self._grants.ever.update((self.resource, each) for each in ids)
+        # No await from the look at the list to here: who makes the next list must know of this.
+        with self._grants.granting(self.resource, ids):
+            edits = backend.allocate(devices)
+            await self._check(backend, edits)
         log.info("allocation.granted", resource=self.resource, ids=sorted(ids))
         return answered(backend, devices, edits)
 

@@ -30,6 +30,10 @@ class Holdings:
         """
         return Holdings(dict.fromkeys((*self.held, *granted)), known=False)
 
+    def plus(self, recent: Iterable[Key]) -> "Holdings":
+        """Return what is held when these ids are, too, although kubelet does not tell of them yet."""
+        return Holdings({**dict.fromkeys(recent), **self.held}, self.known)
+
 
 async def ask(path: str) -> Holdings:
     """Return what kubelet says about who holds what.

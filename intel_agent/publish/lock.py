@@ -21,22 +21,28 @@ class NodeLock:
     def __init__(self, directory: str) -> None:
         self._path = f"{directory}/{NAME}"
         self._file: int | None = None
+        self._taken = False
+        """Whether the last try found the lock in somebody else's hands."""
         self._turn = anyio.Lock()
 
     async def hold(self) -> None:
-        """Hold the lock of the directory that has the name now; wait until the agent that holds it is gone.
+        """Hold the lock of the directory that has the name now; wait until there is one, and no other agent holds it.
 
         May be called again at any time: the directory may have been made anew.
+
+        Raises:
+            OSError: the lock cannot be taken in that directory.
         """
         async with self._turn:
             waiting = False
             while not await anyio.to_thread.run_sync(self._try):
-                if not waiting:
+                if self._taken and not waiting:
                     waiting = True
                     log.warning("agent.waiting", lock=self._path, problem="another agent serves this node")
                 await anyio.sleep(PAUSE)
 
     def _try(self) -> bool:
+        self._taken = False
         if self._file is not None and _same(self._file, self._path):
             return True
         self.release()
@@ -51,6 +57,7 @@ class NodeLock:
         except OSError as error:
             os.close(file)
             if isinstance(error, BlockingIOError):
+                self._taken = True
                 return False
             raise
         self._file = file

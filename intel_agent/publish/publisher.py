@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -14,10 +15,13 @@ from intel_agent.config import Config
 from intel_agent.errors import KubeletError
 from intel_agent.inventory import Inventory
 from intel_agent.latest import Latest
+from intel_agent.model import Device, Fault, Reason
 from intel_agent.publish import cdi, holdings, wire
 from intel_agent.publish.audit import Audit, Members
-from intel_agent.publish.deviceplugin import DevicePlugin, Grants, Knowledge
-from intel_agent.publish.holdings import Holdings
+from intel_agent.publish.cdifiles import CdiFiles, Wanted
+from intel_agent.publish.deviceplugin import DevicePlugin, Knowledge
+from intel_agent.publish.grants import Grants
+from intel_agent.publish.holdings import Holdings, Key
 from intel_agent.publish.kubelet import Kubelet
 from intel_agent.publish.lock import NodeLock
 from intel_agent.publish.registration import Registration
@@ -25,6 +29,11 @@ from intel_agent.publish.roster import RECHECK, Listing, Roster, projected
 from intel_agent.sysfs import Host
 
 log = structlog.get_logger()
+
+PATIENCE = 0.02
+"""Most seconds that a list waits for CDI files: devices that left must not."""
+TRIES = 4
+"""How often a list is made beside the loop before it is made on it: something is handed out all the time, then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +61,16 @@ class Publisher:
         self._inventory = inventory
         self._kubelet = kubelet
         self._lock = NodeLock(kubelet.directory)
+        self.cdi = CdiFiles(self._lock, kubelet.directory, host)
         self._knowledge = Knowledge(host, self._backends, suspect)
-        self._grants = Grants(set(), {})
+        self._grants = Grants()
         self._holdings = Holdings()
         self._roster = Roster()
-        self._remembered: frozenset[str] = frozenset()
-        self._cdi_problem: str | None = None
-        self._no_cdi_files = False
-        """Whether none of ours are there: an agent before this one may have left some."""
+        self._woken = anyio.Event()
         self._holdings_problem: str | None = None
         self.published: dict[str, Published] = {}
+        self.refused: set[str] = set()
+        """Resources whose lists kubelet would not take."""
         self.audit = Audit(self._pod_resources, self._members)
 
     def _pod_resources(self) -> str:
@@ -77,26 +86,32 @@ class Publisher:
         """Publish every inventory, for ever; end with the device plugins drained and the lock released."""
         try:
             async with anyio.create_task_group() as group:
-                self._remembered = await anyio.to_thread.run_sync(cdi.remembered, self._kubelet.directory)
                 await self._ask()
                 group.start_soon(self.audit.run)
-                revision = 0
+                group.start_soon(self.cdi.run)
+                group.start_soon(self._wake, self._inventory)
+                group.start_soon(self._wake, self.cdi.outcome)
                 while True:
-                    inventory, revision = await self._next(revision)
-                    await self._publish(inventory, self._holdings.guess(self._grants.ever), group)
+                    await self._due()
+                    await self._publish(lambda: self._holdings.guess(self._grants.ever), group)
                     if self._roster.unsettled:
                         await self._ask()
-                        await self._publish(inventory, self._holdings, group)
+                        await self._publish(lambda: self._holdings.plus(self._grants.recent), group)
         finally:
             self._lock.release()
 
-    async def _next(self, revision: int) -> tuple[Inventory, int]:
-        """Wait for a newer inventory, or for the moment when the last one means something else."""
-        if self._roster.unsettled:
-            with anyio.move_on_after(self._pause()):
-                return await self._inventory.newer(revision)
-            return self._inventory.value, self._inventory.revision
-        return await self._inventory.newer(revision)
+    async def _wake(self, latest: Latest[Any]) -> None:
+        """Have something published whenever there is a newer value."""
+        revision = 0
+        while True:
+            _, revision = await latest.newer(revision)
+            self._woken.set()
+
+    async def _due(self) -> None:
+        """Wait until there is something new, or the last inventory means something else."""
+        with anyio.move_on_after(self._pause() if self._roster.unsettled else float("inf")):
+            await self._woken.wait()
+        self._woken = anyio.Event()
 
     def _pause(self) -> float:
         """Return the seconds until a departing id may be dropped, if that is soon."""
@@ -122,51 +137,90 @@ class Publisher:
         else:
             log.warning("podresources.unavailable", problem=problem)
 
-    async def _publish(self, inventory: Inventory, held: Holdings, group: TaskGroup) -> None:
-        """Tell kubelet what it should hear now. CDI files come before the names they define."""
+    async def _publish(self, holdings: Callable[[], Holdings], group: TaskGroup) -> None:
+        """Tell kubelet what it should hear now."""
+        before, self._roster = self._roster, await self._projected(holdings)
+        for name, listing in self._roster.listings.items():
+            if listing is not before.listings.get(name):
+                self._tell(listing, group)
+
+    async def _projected(self, holdings: Callable[[], Holdings]) -> Roster:
+        """Return what kubelet should hear now. Nothing was handed out that it does not reckon with."""
+        faults: Mapping[Key, Fault] = {}
+        for _ in range(TRIES):
+            revision = self._grants.revision
+            roster, wanted = await anyio.to_thread.run_sync(self._projection(holdings, faults))
+            if (undefined := await self._undefined(wanted, roster)) != faults:
+                faults = undefined
+            elif revision == self._grants.revision:
+                return roster
+        return self._projection(holdings, faults)()[0]
+
+    def _projection(
+        self, holdings: Callable[[], Holdings], faults: Mapping[Key, Fault]
+    ) -> Callable[[], tuple[Roster, Wanted]]:
         project = partial(
             projected,
             self._roster,
-            inventory,
-            held,
+            self._inventory.value,
+            holdings(),
             now=anyio.current_time(),
             linger=self._config.value.health.linger_seconds,
-            busy=self._grants.busy,
+            faults=faults,
         )
-        before, self._roster = self._roster, await anyio.to_thread.run_sync(project)
-        await self._write_cdi()
-        for name, listing in self._roster.listings.items():
-            if listing is before.listings.get(name):
-                continue
-            if len(listing.message) > wire.LIMIT:
+        named = {name for name, each in self._backends().items() if each.cdi != "none"}
+        directory = self._config.value.cdi.directory
+
+        def run() -> tuple[Roster, Wanted]:
+            roster = project()
+            return roster, Wanted.of(directory, _devices(roster), named)
+
+        return run
+
+    async def _undefined(self, wanted: Wanted, roster: Roster) -> dict[Key, Fault]:
+        """Have CDI files define what containers get by name; return the faults of devices that they do not define.
+
+        Files that are not written in a moment are not waited for: whoever is to hear of them is told of later.
+        """
+        self.cdi.want(wanted)
+        if self.cdi.undefined:
+            with anyio.move_on_after(PATIENCE):
+                await self.cdi.tried()
+        if not (undefined := self.cdi.undefined):
+            return {}
+        return {
+            (device.resource, device.id): Fault(Reason.UNDEFINED, "cdi", problem)
+            for kind, device in _devices(roster)
+            if (problem := undefined.get(cdi.name(kind, device))) is not None
+        }
+
+    def _tell(self, listing: Listing, group: TaskGroup) -> None:
+        """Give kubelet a new list; of one that is too long for it, what it knows already."""
+        name = listing.resource
+        known = self.published.get(name)
+        if len(listing.message) > wire.LIMIT:
+            if name not in self.refused:
+                self.refused.add(name)
                 log.error("resource.refused", resource=name, problem="the list is longer than kubelet takes (4 MiB)")
-            elif (known := self.published.get(name)) is not None:
-                known.listing.set(listing)
-            else:
-                self.published[name] = self._introduced(listing)
-                group.start_soon(self.published[name].registration.run)
+            if known is None:
+                return
+            listing = listing.only(known.listing.value.ids)
+        else:
+            self.refused.discard(name)
+        if known is not None:
+            known.listing.set(listing)
+        else:
+            self.published[name] = self._introduced(listing)
+            group.start_soon(self.published[name].registration.run)
 
     def _introduced(self, listing: Listing) -> Published:
         latest = Latest(listing)
         plugin = DevicePlugin(latest, self._knowledge, self._grants)
         return Published(latest, plugin, Registration(plugin, self._kubelet, self._lock))
 
-    async def _write_cdi(self) -> None:
-        kinds = [name for name, each in self._backends().items() if each.cdi != "none"]
-        if not kinds and not self._remembered and self._no_cdi_files:
-            return
-        lines = [(each.backend, line) for each in self._roster.listings.values() for line in each.lines]
-        # Who is there comes last: a name means what is there, not what left.
-        lines.sort(key=lambda each: each[1].departed is None)
-        devices = [(backend, line.device) for backend, line in lines]
-        specs = cdi.Specs.of(devices, self._remembered, kinds)
-        directory = self._config.value.cdi.directory
-        try:
-            await anyio.to_thread.run_sync(cdi.write, directory, specs, self._knowledge.host)
-            self._no_cdi_files = not specs.kinds
-            problem = None
-        except (OSError, ValueError) as error:
-            problem = str(error)
-            if problem != self._cdi_problem:
-                log.error("cdi.failed", directory=directory, problem=problem)
-        self._cdi_problem = problem
+
+def _devices(roster: Roster) -> list[tuple[str, Device]]:
+    """Return every device that kubelet hears of, with its kind; those that are there come last."""
+    lines = [(each.backend, line) for each in roster.listings.values() for line in each.lines]
+    lines.sort(key=lambda each: each[1].departed is None)
+    return [(kind, line.device) for kind, line in lines]

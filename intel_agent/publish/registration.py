@@ -4,7 +4,7 @@ import anyio
 import structlog
 
 from intel_agent.errors import KubeletError
-from intel_agent.publish.deviceplugin import DevicePlugin
+from intel_agent.publish.deviceplugin import DevicePlugin, Listener
 from intel_agent.publish.kubelet import BackOff, Incarnation, Kubelet, served_by_another
 from intel_agent.publish.lock import NodeLock
 from intel_agent.publish.server import SocketServer
@@ -37,6 +37,8 @@ class Registration:
         self._renewed = anyio.Event()
         self.registered: Incarnation | None = None
         """The kubelet that took us and still listens."""
+        self.listener: Listener | None = None
+        """Its stream: the one that began when it had taken us."""
 
     def renew(self) -> None:
         """Register anew although the stream is open: kubelet does not heed it any more."""
@@ -57,12 +59,13 @@ class Registration:
             server = await self._serving()
         try:
             with self._kubelet.missing():
-                incarnation = await self._registered(server)
-            if incarnation is None:
+                taken = await self._registered(server)
+            if taken is None:
                 return
-            await self._stay(incarnation)
+            incarnation, listener = taken
+            await self._stay(incarnation, listener)
         finally:
-            self.registered = None
+            self.registered = self.listener = None
             await self._end(server)
         await self._pause(incarnation)
 
@@ -81,24 +84,25 @@ class Registration:
                 self._refused(f"{server.path}: {(error.strerror or str(error)).lower()}")
             await anyio.sleep(self._back_off.pause())
 
-    async def _registered(self, server: SocketServer) -> Incarnation | None:
+    async def _registered(self, server: SocketServer) -> tuple[Incarnation, Listener] | None:
         """Register until kubelet takes us and asks for the list; `None` when its clean-up swept our socket away."""
         while True:
             incarnation = await self._kubelet.present()
             if not await server.is_ours():
                 return None
-            if await self._tried(server, incarnation):
+            if (listener := await self._tried(server, incarnation)) is not None:
                 self._problem = None
+                self.listener = listener
                 # A kubelet may have come and taken us before it was seen here.
                 self.registered = await self._kubelet.seen() or incarnation
                 log.info("resource.registered", resource=self._plugin.resource)
-                return self.registered
+                return self.registered, listener
             with anyio.move_on_after(self._back_off.pause()):
                 await self._kubelet.other_than(incarnation)
 
-    async def _tried(self, server: SocketServer, incarnation: Incarnation) -> bool:
+    async def _tried(self, server: SocketServer, incarnation: Incarnation) -> Listener | None:
         """Try once to register. The try ends when a new kubelet has swept our socket away: it would wait in vain."""
-        taken = False
+        taken: Listener | None = None
         async with anyio.create_task_group() as group:
 
             async def register() -> None:
@@ -112,30 +116,28 @@ class Registration:
                 group.cancel_scope.cancel()
         return taken
 
-    async def _taken(self) -> bool:
-        """Register and wait until kubelet asks for the list; return whether it did."""
-        before = self._plugin.streams.revision
+    async def _taken(self) -> Listener | None:
+        """Register and wait until kubelet asks for the list; return its stream, if it did."""
+        before = self._plugin.newest.revision
         try:
             await self._kubelet.register(self._endpoint, self._plugin.resource, self._plugin.options)
             with anyio.fail_after(LIST_DEADLINE):
-                await self._plugin.streams.newer(before)
+                listener, _ = await self._plugin.newest.newer(before)
+                return listener
         except KubeletError as error:
             self._refused(str(error))
         except TimeoutError:
             self._refused(f"kubelet did not ask for the list within {LIST_DEADLINE:.0f} s")
-        else:
-            return True
-        return False
+        return None
 
-    async def _stay(self, incarnation: Incarnation) -> None:
-        """Wait until the stream ends, another kubelet is there, or we must register anew."""
+    async def _stay(self, incarnation: Incarnation, listener: Listener) -> None:
+        """Wait until kubelet's stream ends, another kubelet is there, or we must register anew."""
         since = anyio.current_time()
         self._renewed = anyio.Event()
         async with anyio.create_task_group() as group:
 
             async def stream_ended() -> None:
-                while self._plugin.streams.value:
-                    await self._plugin.streams.newer(self._plugin.streams.revision)
+                await listener.ended.wait()
                 group.cancel_scope.cancel()
 
             async def renewed() -> None:
@@ -150,12 +152,11 @@ class Registration:
         if anyio.current_time() - since >= STEADY:
             self._back_off.reset()
 
-    async def _pause(self, lost: Incarnation | None) -> None:
+    async def _pause(self, lost: Incarnation) -> None:
         """After a lost stream: wait for another kubelet, or a moment, as the same one may want us back."""
         with self._kubelet.missing(), anyio.move_on_after(self._back_off.pause()):
-            if lost is not None:
-                await self._kubelet.other_than(lost)
-        if lost is not None and self._kubelet.incarnation.value not in {None, lost}:
+            await self._kubelet.other_than(lost)
+        if self._kubelet.incarnation.value not in {None, lost}:
             self._back_off.reset()
 
     def _refused(self, problem: str) -> None:

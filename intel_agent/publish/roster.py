@@ -3,8 +3,8 @@
 Pure: `projected` decides, its callers act. Rules (each forced by what kubelet does with a list):
 
 * An id that vanishes is sent as Unhealthy at once and dropped only later: kubelet calls dropped devices Healthy, and
-  dies when an id is dropped while its Allocate runs. It is dropped when it lingered, no Allocate is open for the
-  resource and no pod may hold it.
+  dies when an id is dropped while its Allocate runs. It is dropped when it lingered and no container may hold it, nor
+  is about to get it.
 * A device that gets another name or becomes exclusive while a pod holds it is Unhealthy until the pod lets go:
   nothing is handed out twice.
 * NUMA hints for all of a resource's devices or for none, decided over the healthy ones.
@@ -13,6 +13,7 @@ Pure: `projected` decides, its callers act. Rules (each forced by what kubelet d
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from intel_agent.allocation import device_of
@@ -23,6 +24,9 @@ from intel_agent.publish.holdings import Holdings, Key
 
 RECHECK = 10.0
 """How often kubelet is asked who holds what while that decides something, in seconds."""
+
+
+NO_FAULTS: Mapping[Key, Fault] = MappingProxyType({})
 
 
 class Line(NamedTuple):
@@ -50,10 +54,23 @@ class Listing:
     lines: tuple[Line, ...] = ()
     message: bytes = b""
 
+    @property
+    def ids(self) -> frozenset[str]:
+        return frozenset(each for line in self.lines for each in line.ids)
+
     def lines_of(self, ids: Iterable[str]) -> dict[str, Line]:
         """Return the lines of those of `ids` that kubelet knows."""
         wanted = set(ids)
         return {each: line for line in self.lines for each in wanted.intersection(line.ids)}
+
+    def only(self, ids: Collection[str]) -> "Listing":
+        """Return the listing without other ids than these."""
+        lines: list[Line] = []
+        for line in self.lines:
+            if kept := tuple(each for each in line.ids if each in ids):
+                message = wire.devices(kept, line.health, line.device.numa_nodes if line.hints else ())
+                lines.append(line._replace(ids=kept, message=message))
+        return Listing(self.resource, self.backend, tuple(lines), b"".join([line.message for line in lines]))
 
 
 Pin = Mapping[Key, str | None]
@@ -76,11 +93,18 @@ class Roster:
 
 
 def projected(
-    before: Roster, inventory: Inventory, holdings: Holdings, *, now: float, linger: float, busy: frozenset[str]
+    before: Roster,
+    inventory: Inventory,
+    holdings: Holdings,
+    *,
+    now: float,
+    linger: float,
+    faults: Mapping[Key, Fault] = NO_FAULTS,
 ) -> Roster:
     """Return what kubelet should hear next.
 
-    `linger` is how long a vanished id stays, in seconds; `busy` names the resources with an Allocate under way.
+    `linger` is how long a vanished id stays, in seconds. What is being handed out at the moment counts as held.
+    `faults` are those that have nothing to do with the node, by resource and id of the device.
     """
     pins = _pins(before, inventory, holdings)
     backends = {device.resource: name for name, found in inventory.found.items() for device in found.devices}
@@ -88,9 +112,8 @@ def projected(
     listings: dict[str, Listing] = {}
     for name in dict.fromkeys((*before.listings, *resources)):
         old = before.listings.get(name) or Listing(name, backends[name])
-        over = None if name in busy else now - linger
-        departing = _departing(old, resources.get(name, ()), holdings, now, over)
-        listings[name] = _listing(old, _present(resources.get(name, ()), pins), departing)
+        departing = _departing(old, resources.get(name, ()), holdings, now, linger)
+        listings[name] = _listing(old, _present(resources.get(name, ()), pins, faults), departing)
     return Roster(listings, pins)
 
 
@@ -116,7 +139,7 @@ def _listing(old: Listing, present: list[_Draft], departing: list[_Draft]) -> Li
     return Listing(old.resource, old.backend, tuple(lines), b"".join([line.message for line in lines]))
 
 
-def _present(devices: Iterable[Device], pins: Mapping[str, Pin]) -> list[_Draft]:
+def _present(devices: Iterable[Device], pins: Mapping[str, Pin], faults: Mapping[Key, Fault]) -> list[_Draft]:
     """One line for each device; two when it is pinned by just one of its own ids.
 
     That id stays as it is: once its pod lets go, nobody holds the device any more. As long as others do, kubelet must
@@ -124,16 +147,19 @@ def _present(devices: Iterable[Device], pins: Mapping[str, Pin]) -> list[_Draft]
     """
     drafts: list[_Draft] = []
     for device in devices:
+        found = device.faults
+        if faults and (fault := faults.get((device.resource, device.id))) is not None:
+            found |= {fault}
         pin = pins.get(device.sysfs_path) if pins else None
         if pin is None:
-            drafts.append((device, device.ids, device.faults, None))
+            drafts.append((device, device.ids, found, None))
             continue
         own = tuple(each for each in device.ids if set(pin) == {(device.resource, each)})
         others = tuple(each for each in device.ids if each not in own)
         if own:
-            drafts.append((device, own, device.faults, None))
+            drafts.append((device, own, found, None))
         if others:
-            drafts.append((device, others, device.faults | {_held(pin)}, None))
+            drafts.append((device, others, found | {_held(pin)}, None))
     return drafts
 
 
@@ -143,9 +169,9 @@ def _held(pin: Pin) -> Fault:
 
 
 def _departing(
-    old: Listing, devices: Collection[Device], holdings: Holdings, now: float, over: float | None
+    old: Listing, devices: Collection[Device], holdings: Holdings, now: float, linger: float
 ) -> list[_Draft]:
-    """Ids that kubelet knows and the inventory does not; not those that left before `over` and nobody holds."""
+    """Ids that kubelet knows and the inventory does not; not those that have lingered and nobody holds."""
     whole = {device.ids for device in devices}
     suspects = [line for line in old.lines if line.ids not in whole]
     if not suspects:
@@ -155,7 +181,7 @@ def _departing(
     for line in suspects:
         left = [each for each in line.ids if each not in current]
         since = now if line.departed is None else line.departed
-        if line.departed is not None and over is not None and since <= over:
+        if line.departed is not None and since <= now - linger:
             left = [each for each in left if (old.resource, each) in holdings.held]
         if left:
             gone = Fault(Reason.GONE, "inventory", f"{line.device.id} is not there any more, or not under this id")

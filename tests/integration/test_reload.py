@@ -2,12 +2,13 @@
 
 import json
 import signal
+import threading
 from pathlib import Path
 
 import anyio
 import pytest
 
-from intel_agent.publish import publisher
+from intel_agent.publish import deviceplugin, grants, publisher
 from intel_agent.simulation.kubelet import SimulatedKubelet
 
 from .client import RefusedError
@@ -15,6 +16,7 @@ from .log import Log
 from .node import EVERYTHING, I915, XE, Node
 from .process import process
 from .running import running
+from .waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -50,6 +52,7 @@ async def test_more_shares_and_fewer(
     node: Node, kubelet: SimulatedKubelet, monkeypatch: pytest.MonkeyPatch, log: Log
 ) -> None:
     monkeypatch.setattr(publisher, "RECHECK", 0.1)
+    monkeypatch.setattr(grants, "SETTLE", 0.1)
     async with running(node) as agent:
         await agent.until_registered()
         await kubelet.wait_for(lambda seen: all(each.allocatable for each in seen.values()))
@@ -104,6 +107,7 @@ async def test_a_disabled_kind_departs_and_comes_back(
     node: Node, kubelet: SimulatedKubelet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publisher, "RECHECK", 0.1)
+    monkeypatch.setattr(grants, "SETTLE", 0.1)
     async with running(node) as agent:
         await agent.until_registered()
         await kubelet.wait_for(lambda seen: all(each.allocatable for each in seen.values()))
@@ -122,6 +126,7 @@ async def test_a_held_device_is_not_shared_by_a_reload(
     node: Node, kubelet: SimulatedKubelet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publisher, "RECHECK", 0.1)
+    monkeypatch.setattr(grants, "SETTLE", 0.1)
     async with running(node) as agent:
         await agent.until_registered()
         await kubelet.wait_for(lambda seen: all(each.allocatable for each in seen.values()))
@@ -135,10 +140,44 @@ async def test_a_held_device_is_not_shared_by_a_reload(
         await kubelet.wait_for(lambda seen: seen[XE].allocatable == 3)
 
 
+async def test_a_device_that_is_being_handed_out_alone_is_not_shared_by_a_reload(
+    node: Node, kubelet: SimulatedKubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kubelet tells of a holder only when its pod is admitted; until then only the agent knows."""
+    monkeypatch.setattr(publisher, "RECHECK", 0.05)
+    monkeypatch.setattr(grants, "SETTLE", 0.5)
+    monkeypatch.setattr(deviceplugin, "ALLOCATE_DEADLINE", 10.0)
+    gate, entered = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> None:
+        entered.set()
+        gate.wait(10)
+
+    monkeypatch.setattr(deviceplugin, "_check_nodes", slow)
+    async with running(node) as agent:
+        await agent.until_registered()
+        await kubelet.wait_for(lambda seen: all(each.allocatable for each in seen.values()))
+        held = {"card0-0": "Healthy", "card0-1": "Unhealthy", "card0-2": "Unhealthy"}
+        with agent.client(XE) as client:
+            async with anyio.create_task_group() as group:
+                group.start_soon(client.allocate, ["card0-0"])
+                await until(entered.is_set, "open Allocate")
+                node.configure(devices={"gpu": {"sharedDevNum": 3}})
+                await kubelet.wait_for(lambda seen: seen[I915].allocatable == 3)
+                for _ in range(5):  # kubelet is asked meanwhile, and knows nothing
+                    await anyio.sleep(0.05)
+                    assert agent.health(XE) == held
+                gate.set()
+            assert agent.health(XE) == held
+        # No pod came of it: kubelet's word counts again once it must have known.
+        await kubelet.wait_for(lambda seen: seen[XE].allocatable == 3)
+
+
 async def test_nothing_is_shared_while_kubelet_cannot_be_asked(
     node: Node, kubelet: SimulatedKubelet, monkeypatch: pytest.MonkeyPatch, log: Log
 ) -> None:
     monkeypatch.setattr(publisher, "RECHECK", 0.1)
+    monkeypatch.setattr(grants, "SETTLE", 0.1)
     async with running(node) as agent:
         await agent.until_registered()
         await kubelet.wait_for(lambda seen: all(each.allocatable for each in seen.values()))

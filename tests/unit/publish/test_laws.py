@@ -43,14 +43,12 @@ def histories(draw: st.DrawFn) -> list[Roster]:
         ]
         held = draw(st.lists(st.sampled_from(keys), max_size=3)) if keys else []
         holdings = Holdings(dict.fromkeys(held, "default/pod/c"), known=draw(st.booleans()))
-        busy = frozenset(draw(st.sets(st.sampled_from(RESOURCES))))
         roster = projected(
             roster,
             Inventory.of({"gpu": found}),
             holdings,
             now=float(now),
             linger=draw(st.sampled_from([0, 2])),
-            busy=busy,
         )
         told.append(roster)
     return told
@@ -71,8 +69,8 @@ def test_row_22_ids_are_unique_and_of_a_length_that_kubelet_takes(told: list[Ros
 @given(st.lists(devices(), max_size=5))
 def test_row_22_ids_do_not_depend_on_what_was_before(found: list[Device]) -> None:
     inventory = Inventory.of({"gpu": Found.of(found)})
-    fresh = projected(Roster(), inventory, Holdings(known=True), now=0.0, linger=0.0, busy=frozenset())
-    again = projected(fresh, inventory, Holdings(known=True), now=9.0, linger=0.0, busy=frozenset())
+    fresh = projected(Roster(), inventory, Holdings(known=True), now=0.0, linger=0.0)
+    again = projected(fresh, inventory, Holdings(known=True), now=9.0, linger=0.0)
     assert {name: each.message for name, each in again.listings.items()} == {
         name: each.message for name, each in fresh.listings.items()
     }

@@ -38,6 +38,10 @@ class Node(RuleBasedStateMachine):
         self.granted: set[Key] = set()
         self.known = Holdings()
         self.holders: dict[Key, Holder] = {}
+        self.recent: set[Key] = set()
+        """What is being handed out, or was so recently that kubelet does not tell of it."""
+        self.open: Key | None = None
+        """The Allocate under way: kubelet has one at a time."""
         self.roster = Roster()
         self.terms: dict[int, tuple[str, int] | None] = dict.fromkeys(range(CARDS), ("gpu.intel.com/i915", 1))
         self.publish()
@@ -55,13 +59,14 @@ class Node(RuleBasedStateMachine):
         self.project(self.known.guess(self.granted))
         if self.roster.unsettled:
             if self.reachable:
-                self.known = Holdings({key: each.pod for key, each in self.holders.items()}, known=True)
+                told = {key: each.pod for key, each in self.holders.items() if key not in self.recent}
+                self.known = Holdings(told, known=True)
             else:
                 self.known = self.known.guess(self.granted)
-            self.project(self.known)
+            self.project(self.known.plus(self.recent))
 
     def project(self, holdings: Holdings) -> None:
-        self.roster = projected(self.roster, self.inventory(), holdings, now=self.now, linger=LINGER, busy=frozenset())
+        self.roster = projected(self.roster, self.inventory(), holdings, now=self.now, linger=LINGER)
 
     def free(self) -> list[Key]:
         """Return what kubelet would hand out."""
@@ -91,19 +96,36 @@ class Node(RuleBasedStateMachine):
     def kubelet_stops_or_starts_answering(self) -> None:
         self.reachable = not self.reachable
 
-    @precondition(lambda self: self.free())
+    @precondition(lambda self: self.open is None and self.free())
     @rule(data=st.data())
-    def allocate(self, data: st.DataObject) -> None:
+    def begin_to_allocate(self, data: st.DataObject) -> None:
+        """Have the plugin look at its list: from now on a container may get the device on these terms."""
         key = data.draw(st.sampled_from(self.free()))
         device = self.roster.listings[key[0]].lines_of([key[1]])[key[1]].device
         self.pods += 1
         self.granted.add(key)
+        self.recent.add(key)
         self.holders[key] = Holder(f"default/pod{self.pods}/main", device.sysfs_path, device.exclusive)
+        self.open = key
 
-    @precondition(lambda self: self.holders)
+    @precondition(lambda self: self.open is not None)
+    @rule(sound=st.booleans())
+    def end_to_allocate(self, sound: bool) -> None:  # noqa: FBT001
+        """Have the plugin answer; it refuses when a device node is gone meanwhile."""
+        if self.open is not None and not sound:
+            del self.holders[self.open]
+            self.recent.discard(self.open)
+        self.open = None
+
+    @rule()
+    def settle(self) -> None:
+        """Kubelet tells of everybody by now."""
+        self.recent &= {self.open} if self.open is not None else set()
+
+    @precondition(lambda self: self.holders.keys() - {self.open})
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
-        del self.holders[data.draw(st.sampled_from(sorted(self.holders)))]
+        del self.holders[data.draw(st.sampled_from(sorted(self.holders.keys() - {self.open})))]
 
     @invariant()
     def nobody_shares_what_is_held_alone(self) -> None:

@@ -1,6 +1,6 @@
 """What kubelet is told follows rules that kubelet's own faults made necessary."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -9,7 +9,7 @@ from intel_agent._proto.v1beta1 import ListAndWatchResponse
 from intel_agent.inventory import Found, Inventory
 from intel_agent.model import NO_EDITS, Device, Fault, Health, Reason
 from intel_agent.publish.holdings import Holdings, Key
-from intel_agent.publish.roster import Roster, projected
+from intel_agent.publish.roster import NO_FAULTS, Roster, projected
 
 LINGER = 30.0
 NO_HINT: list[int] = []
@@ -47,9 +47,9 @@ def told(
     *devices: Device,
     holdings: Holdings = NOBODY,
     now: float = 0.0,
-    busy: Iterable[str] = (),
+    faults: Mapping[Key, Fault] = NO_FAULTS,
 ) -> Roster:
-    return projected(before, inventory(*devices), holdings, now=now, linger=LINGER, busy=frozenset(busy))
+    return projected(before, inventory(*devices), holdings, now=now, linger=LINGER, faults=faults)
 
 
 def health(roster: Roster, resource: str = I915) -> dict[str, str]:
@@ -78,6 +78,26 @@ def test_a_device_with_a_fault_is_told_as_unhealthy() -> None:
         "card0-1": "Unhealthy",
         "card1": "Healthy",
     }
+
+
+def test_a_fault_that_is_none_of_the_nodes_is_told_too_and_ends() -> None:
+    undefined = Fault(Reason.UNDEFINED, "cdi", "no file")
+    roster = told(Roster(), card(), card(1), faults={(I915, "card0"): undefined})
+    assert reasons(roster) == {
+        "card0-0": {Reason.UNDEFINED},
+        "card0-1": {Reason.UNDEFINED},
+        "card1-0": set(),
+        "card1-1": set(),
+    }
+    assert set(health(told(roster, card(), card(1))).values()) == {"Healthy"}
+
+
+def test_a_part_of_a_listing_is_told_like_the_whole() -> None:
+    listing = told(Roster(), card(shares=3, numa=(1,)), card(1, bad=True, numa=(0,))).listings[I915]
+    part = listing.only({"card0-0", "card0-2", "card1-0", "card7-0"})
+    whole = {each.id: each for each in ListAndWatchResponse.parse(listing.message).devices}
+    assert ListAndWatchResponse.parse(part.message).devices == [whole["card0-0"], whole["card0-2"], whole["card1-0"]]
+    assert part.ids == {"card0-0", "card0-2", "card1-0"}
 
 
 def test_nothing_new_is_the_same_listing() -> None:
@@ -112,7 +132,8 @@ def test_a_vanished_device_stays_while_a_pod_holds_it() -> None:
 def test_a_vanished_device_stays_while_an_allocation_runs() -> None:
     roster = told(told(Roster(), card()), now=0.0)
 
-    assert len(health(told(roster, now=1000.0, busy=[I915]))) == 2
+    answered = NOBODY.plus([(I915, "card0-1")])  # kubelet does not tell of it yet
+    assert health(told(roster, holdings=answered, now=1000.0)) == {"card0-1": "Unhealthy"}
 
 
 def test_a_device_that_was_handed_out_stays_while_kubelet_cannot_be_asked() -> None:
