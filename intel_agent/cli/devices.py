@@ -8,17 +8,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, assert_never
 
+import anyio
+
+from intel_agent import log as logs
 from intel_agent.backends import Backend
 from intel_agent.config import load
 from intel_agent.errors import AgentError, SysfsError
 from intel_agent.inventory import Found, Inventory
 from intel_agent.model import Device, Exclusion
+from intel_agent.sources.look import Looker
 from intel_agent.sysfs import Host
 
 Row = tuple[str, ...]
 
 OFFERED: Row = ("RESOURCE", "ID", "SHARES", "HEALTH", "NUMA", "NODES")
 LEFT_OUT: Row = ("NOT OFFERED", "RULE", "EVIDENCE", "REMEDY")
+
+_STDERR = 2
 
 _FOLDED = frozenset({"HEALTH", "NODES", "EVIDENCE", "REMEDY"})
 """Columns that may take several lines on a terminal; the others are for copying."""
@@ -32,8 +38,9 @@ def run(config: Path | None, root: str, host_root: str, output: Literal["table",
     """
     if not os.path.isdir(root):
         raise AgentError(f"{root}: no such directory (--root)")
-    host = Host(root, host_root)
-    inventory = Inventory.of({each.name: look(each, host) for each in load(config).config.devices.backends})
+    wanted = load(config).config
+    logs.configure("error", "console", _STDERR)
+    inventory = anyio.run(look, wanted.devices.backends, Host(root, host_root), wanted.health.read_deadline_seconds)
     match output:
         case "table":
             print_tables(inventory)
@@ -48,12 +55,23 @@ def run(config: Path | None, root: str, host_root: str, output: Literal["table",
     return 1 if any(found.problem for found in inventory.found.values()) else 0
 
 
-def look(backend: Backend, host: Host) -> Found:
-    """Return what the backend sees; a failure is part of it."""
-    try:
-        return Found.of(backend.discover(host))
-    except SysfsError as error:
-        return Found(problem=str(error))
+async def look(backends: Sequence[Backend], host: Host, deadline: float) -> Inventory:
+    """Return what is there. A kind that cannot be looked at says why; a device that does not answer is left out."""
+    looker = Looker(host, lambda: deadline, lambda: None)
+    found: dict[str, Found] = {}
+
+    async def look_at(backend: Backend) -> None:
+        try:
+            found[backend.name] = await looker.at(backend, Found())
+        except (SysfsError, TimeoutError) as error:
+            found[backend.name] = Found(problem=str(error))
+        except Exception as error:  # noqa: BLE001 - the border of one kind: it must not keep the others from being told
+            found[backend.name] = Found(problem=f"unexpected: {error!r}")
+
+    async with anyio.create_task_group() as group:
+        for backend in backends:
+            group.start_soon(look_at, backend)
+    return Inventory.of({backend.name: found[backend.name] for backend in backends})
 
 
 def report(inventory: Inventory) -> dict[str, list[dict[str, object]]]:

@@ -168,9 +168,7 @@ class CdiFiles:
         problems: dict[str, str] = {}
         for kind in {*stored, *own, *kept}:
             try:
-                make(
-                    os.path.join(directory, f"{PREFIX}{kind}.json"), kind, {**kept.get(kind, {}), **own.get(kind, {})}
-                )
+                make(os.path.join(directory, f"{PREFIX}{kind}.json"), kind, {**kept.get(kind, {}), **own.get(kind, {})})
             except OSError as error:
                 there = stored.get(kind, {})
                 failed = [name for name, edits in own.get(kind, {}).items() if there.get(name) != edits]

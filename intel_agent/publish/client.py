@@ -2,21 +2,31 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from grpclib.client import Channel
+from grpclib.encoding.base import CodecBase
+from grpclib.encoding.proto import ProtoCodec
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 
 from intel_agent.errors import KubeletError
 
 
+class Raw(ProtoCodec):
+    """Answers as bytes: who expects long ones decodes them in a thread."""
+
+    def decode(self, data: bytes, message_type: Any) -> Any:
+        return data
+
+
 @asynccontextmanager
-async def calling(path: str) -> AsyncGenerator[Channel]:
+async def calling(path: str, codec: CodecBase | None = None) -> AsyncGenerator[Channel]:
     """Give a channel to the socket `path` and close it. Calls must have a deadline of their own.
 
     Raises:
         KubeletError: nobody is there, the answer did not come in time, or it is a refusal, in the peer's words.
     """
-    channel = Channel(path=path)
+    channel = Channel(path=path, codec=codec)
     try:
         yield channel
     except GRPCError as error:

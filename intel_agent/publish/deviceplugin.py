@@ -5,6 +5,7 @@ Source: the device plugin API v1beta1 (protos/deviceplugin.proto).
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import anyio
 import anyio.to_thread
@@ -26,6 +27,10 @@ log = structlog.get_logger()
 
 ALLOCATE_DEADLINE = 1.0
 """How long the nodes of an allocation may take to be examined, in seconds: kubelet's main loop waits for us."""
+
+
+MANY = 500
+"""More ids than that are not sorted on the loop: 10,000 take 40 ms."""
 
 
 @dataclass(slots=True, eq=False)
@@ -116,17 +121,21 @@ class DevicePlugin(Service):
     async def get_preferred_allocation(
         self, message: v1beta1.PreferredAllocationRequest
     ) -> v1beta1.PreferredAllocationResponse:
-        policy = self._policy
         return v1beta1.PreferredAllocationResponse(
             container_responses=[
-                v1beta1.ContainerPreferredAllocationResponse(
-                    device_i_ds=[]
-                    if policy is None
-                    else preferred(policy, each.available_deviceIDs, each.must_include_deviceIDs, each.allocation_size)
-                )
+                v1beta1.ContainerPreferredAllocationResponse(device_i_ds=await self._preferred(each))
                 for each in message.container_requests
             ]
         )
+
+    async def _preferred(self, request: v1beta1.ContainerPreferredAllocationRequest) -> list[str]:
+        if (policy := self._policy) is None:
+            return []
+        answer = partial(
+            preferred, policy, request.available_deviceIDs, request.must_include_deviceIDs, request.allocation_size
+        )
+        many = len(request.available_deviceIDs) > MANY
+        return await anyio.to_thread.run_sync(answer) if many else answer()
 
     async def allocate(self, message: v1beta1.AllocateRequest) -> v1beta1.AllocateResponse:
         try:

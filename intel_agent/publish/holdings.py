@@ -3,8 +3,17 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from intel_agent._proto.v1 import AllocatableResourcesRequest, ListPodResourcesRequest, PodResourcesListerStub
-from intel_agent.publish.client import calling
+from anyio import to_thread
+from betterproto2 import Message
+from grpclib.client import UnaryUnaryMethod
+
+from intel_agent._proto.v1 import (
+    AllocatableResourcesRequest,
+    AllocatableResourcesResponse,
+    ListPodResourcesRequest,
+    ListPodResourcesResponse,
+)
+from intel_agent.publish.client import Raw, calling
 
 DEADLINE = 2.0
 """How long kubelet may take to answer, in seconds."""
@@ -41,11 +50,24 @@ async def ask(path: str) -> Holdings:
     Raises:
         KubeletError: it does not answer on the socket `path`.
     """
-    async with calling(path) as channel:
-        answer = await PodResourcesListerStub(channel).list(ListPodResourcesRequest(), timeout=DEADLINE)
+    return await to_thread.run_sync(_held, await _answer(path, "List", ListPodResourcesRequest()))
+
+
+async def _answer(path: str, method: str, request: Message) -> bytes:
+    """Return kubelet's answer as it comes: of 10,000 ids it takes 0.2 s to read, and that is done in a thread.
+
+    Raises:
+        KubeletError: it does not answer on the socket `path`.
+    """
+    async with calling(path, Raw()) as channel:
+        call = UnaryUnaryMethod(channel, f"/v1.PodResourcesLister/{method}", type(request), bytes)
+        return await call(request, timeout=DEADLINE)
+
+
+def _held(message: bytes) -> Holdings:
     held: dict[Key, str | None] = {
         (devices.resource_name, each): f"{pod.namespace}/{pod.name}/{container.name}"
-        for pod in answer.pod_resources
+        for pod in ListPodResourcesResponse.parse(message).pod_resources
         for container in pod.containers
         for devices in container.devices
         for each in devices.device_ids
@@ -59,10 +81,12 @@ async def allocatable(path: str) -> dict[str, frozenset[str]]:
     Raises:
         KubeletError: it does not answer on the socket `path`.
     """
-    async with calling(path) as channel:
-        stub = PodResourcesListerStub(channel)
-        answer = await stub.get_allocatable_resources(AllocatableResourcesRequest(), timeout=DEADLINE)
+    answer = await _answer(path, "GetAllocatableResources", AllocatableResourcesRequest())
+    return await to_thread.run_sync(_allocatable, answer)
+
+
+def _allocatable(message: bytes) -> dict[str, frozenset[str]]:
     ids: dict[str, set[str]] = {}
-    for devices in answer.devices:
+    for devices in AllocatableResourcesResponse.parse(message).devices:
         ids.setdefault(devices.resource_name, set()).update(devices.device_ids)
     return {resource: frozenset(each) for resource, each in ids.items()}

@@ -1,15 +1,14 @@
 """Looks at the node whenever something hints at change, and now and then without a hint.
 
-Every look of a backend is one hop to a worker thread with a deadline. A read that does not come back costs the one
-device it belongs to: that device is quarantined until the read returns, and the look starts again without it.
+Every kind has a loop of its own, so that none waits for another.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import anyio
 import structlog
-from anyio import from_thread, to_thread
+from anyio import to_thread
 
 from intel_agent.backends import Backend
 from intel_agent.config import Config
@@ -17,38 +16,33 @@ from intel_agent.errors import SysfsError
 from intel_agent.inventory import Change, Found, Inventory
 from intel_agent.latest import Latest
 from intel_agent.model import Device
-from intel_agent.sysfs import Host, Look
+from intel_agent.sources.look import Looker
+from intel_agent.sysfs import Host
 
 log = structlog.get_logger()
 
 AGAIN = (0.1, 0.5, 2.0)
 """Seconds after a hint when to look again: udev makes its links after the kernel's message."""
 GAP = 0.02
-"""Least seconds between the starts of two looks: what comes in between is looked at together."""
+"""Least seconds between the starts of two looks at a kind: what comes in between is looked at together."""
 RETRY = 5.0
 """Seconds between looks at a kind that cannot be looked at as a whole."""
-THREADS = 256
-"""Most looks at a time that somebody waits for; one that is stuck does not count any more."""
 
 
-class _Job:
-    """One look of one backend, as it runs in a worker thread."""
+@dataclass(slots=True, eq=False)
+class _Kind:
+    """One kind of devices, while its section is enabled."""
 
-    def __init__(self, backend: Backend, host: Host, before: Found, release: Callable[[str], object]) -> None:
-        self._backend = backend
-        self._host = host
-        self._before = before
-        self._release = release
-        self.done = False
-
-    def run(self) -> Found:
-        try:
-            found = Found.of(self._backend.discover(self._host)).after(self._before)
-        finally:
-            self.done = True
-            if (device := self._host.look.abandoned_at) is not None:
-                self._release(device)
-        return found
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    found: Found | None = None
+    """What the last look saw; nothing before the first one."""
+    hinted: anyio.Event = field(default_factory=anyio.Event)
+    looked: anyio.Event = field(default_factory=anyio.Event)
+    """Set when the next look that begins has ended."""
+    again: list[float] = field(default_factory=list[float])
+    """When to look again because of the last hint."""
+    failing: float | None = None
+    """Since when it cannot be looked at as a whole."""
 
 
 class Scanner:
@@ -56,21 +50,9 @@ class Scanner:
 
     def __init__(self, config: Latest[Config], host: Host, inventory: Latest[Inventory]) -> None:
         self._config = config
-        self._host = host
         self._inventory = inventory
-        self._found: dict[str, Found] = {}
-        self._failing: dict[str, float] = {}
-        """Since when a backend as a whole cannot look."""
-        self._quarantine: dict[str, str] = {}
-        """Paths of devices with a read that has not come back, and what to say about it."""
-        self._dirty: set[str] = set()
-        self._hinted = anyio.Event()
-        self._again: list[float] = []
-        """When to look again at the kinds in `_hints`."""
-        self._hints: set[str] = set()
-        self._tick = 0.0
-        """When everything is looked at even if nothing hints at change."""
-        self._threads = anyio.CapacityLimiter(THREADS)
+        self._kinds: dict[str, _Kind] = {}
+        self._looker = Looker(host, lambda: config.value.health.read_deadline_seconds, self.hint)
         self._turn = anyio.Lock()
 
     @property
@@ -79,138 +61,88 @@ class Scanner:
 
     def hint(self, backends: Iterable[str] | None = None) -> None:
         """Look soon: at the kinds named, or at all."""
-        hinted = set(self.backends if backends is None else backends)
         now = anyio.current_time()
-        self._again = [now + pause for pause in AGAIN]
-        self._hints |= hinted
-        self._dirty |= hinted
-        self._hinted.set()
+        for name in self._kinds if backends is None else backends:
+            if (kind := self._kinds.get(name)) is not None:
+                kind.again = [now + pause for pause in AGAIN]
+                kind.hinted.set()
 
     async def run(self) -> None:
         """Keep the inventory true, for ever."""
-        self._dirty.update(self.backends)
-        urgent = True
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._tick)
+            while True:
+                revision = self._config.revision
+                for name in self._kinds.keys() - self.backends.keys():
+                    self._kinds.pop(name).scope.cancel()
+                for name in self.backends.keys() - self._kinds.keys():
+                    self._kinds[name] = _Kind()
+                    group.start_soon(self._follow, name, self._kinds[name])
+                if self._inventory.value.found.keys() - self.backends.keys():
+                    await self._publish()
+                await self._config.newer(revision)
+
+    async def _tick(self) -> None:
+        """Look at everything now and then, one kind after the other: nobody waits for it, and that is less work."""
         while True:
-            started = anyio.current_time()
-            for disabled in {*self._failing, *self._found} - self.backends.keys():
-                self._failing.pop(disabled, None)
-                self._found.pop(disabled, None)
-            if self._dirty >= self.backends.keys():
-                self._tick = started + self._config.value.health.rescan_seconds
-            dirty, self._dirty, self._hinted = self._dirty, set(), anyio.Event()
-            await self._look_at([each for name, each in self.backends.items() if name in dirty], together=urgent)
-            await anyio.sleep_until(started + GAP)
-            urgent = bool(self._dirty) or await self._wait()
+            revision = self._config.revision
+            with anyio.move_on_after(self._config.value.health.rescan_seconds):
+                await self._config.newer(revision)
+                continue
+            for kind in list(self._kinds.values()):
+                kind.hinted.set()
+                with anyio.move_on_after(self._config.value.health.read_deadline_seconds):
+                    await kind.looked.wait()
 
-    async def _wait(self) -> bool:
-        """Wait for a hint, for the next look after one, or for the tick; return whether it was a hint."""
+    async def _follow(self, name: str, kind: _Kind) -> None:
+        """Look at one kind whenever there is a reason to, until its section is disabled."""
+        with kind.scope:
+            while True:
+                started = anyio.current_time()
+                kind.hinted = anyio.Event()
+                looked, kind.looked = kind.looked, anyio.Event()
+                if (backend := self.backends.get(name)) is not None:
+                    await self._look(backend, kind)
+                looked.set()
+                await anyio.sleep_until(started + GAP)
+                await self._wait(kind)
+
+    async def _wait(self, kind: _Kind) -> None:
+        """Wait for a hint, or for the next look after one, or after a failure."""
         now = anyio.current_time()
-        self._again = [each for each in self._again if each > now]
-        if not self._again:
-            self._hints.clear()
-        grace = self._config.value.health.grace_seconds
-        judged = [since + grace for since in self._failing.values() if since + grace > now]
-        retry = [now + RETRY, *judged] if self._failing else []
-        with anyio.move_on_after(min((*self._again, *retry, self._tick)) - now):
-            await self._hinted.wait()
-            return True
-        if anyio.current_time() >= self._tick:
-            self._dirty.update(self.backends)
-        self._dirty.update(self._hints, self._failing)
-        return False
+        kind.again = [each for each in kind.again if each > now]
+        moments = [*kind.again, float("inf")]
+        if kind.failing is not None:
+            judged = kind.failing + self._config.value.health.grace_seconds
+            moments += [now + RETRY, judged if judged > now else float("inf")]
+        with anyio.CancelScope(deadline=min(moments)):
+            await kind.hinted.wait()
 
-    async def _look_at(self, backends: list[Backend], *, together: bool) -> None:
-        """Look side by side, so that none waits for another, or in turn, which is less work for everybody."""
-        if together:
-            async with anyio.create_task_group() as group:
-                for backend in backends:
-                    group.start_soon(self._look, backend)
-        else:
-            for backend in backends:
-                await self._look(backend)
-        if set(self._inventory.value.found) != set(self.backends):
-            await self._publish()  # a section was disabled
-
-    async def _look(self, backend: Backend) -> None:
+    async def _look(self, backend: Backend, kind: _Kind) -> None:
         """Look at one kind and publish what was found, or why nothing can be said."""
-        before = self._found.get(backend.name, Found())
+        before = kind.found or Found()
         try:
-            found = await self._discovered(backend, before)
+            kind.found = await self._looker.at(backend, before)
         except Exception as error:  # the border of one backend: it must not take another down
             expected = isinstance(error, (SysfsError, TimeoutError))
             problem = str(error) if expected else f"unexpected: {error!r}"
-            since = self._failing.setdefault(backend.name, anyio.current_time())
-            lasting = anyio.current_time() - since >= self._config.value.health.grace_seconds
-            found = before.failed(problem, lasting=lasting)
+            now = anyio.current_time()
+            kind.failing = now if kind.failing is None else kind.failing
+            lasting = now - kind.failing >= self._config.value.health.grace_seconds
+            kind.found = before.failed(problem, lasting=lasting)
             if before.problem != problem:
                 log.error("scan.failed", backend=backend.name, problem=problem, exc_info=None if expected else error)
         else:
-            self._failing.pop(backend.name, None)
+            kind.failing = None
             if before.problem is not None:
                 log.info("scan.recovered", backend=backend.name)
-        self._found[backend.name] = found
         await self._publish()
-
-    async def _discovered(self, backend: Backend, before: Found) -> Found:
-        """Look until it succeeds; a device whose read does not end is left out of the next try.
-
-        Raises:
-            SysfsError: the backend cannot look at all.
-            TimeoutError: it does not come back, and no single device is to blame.
-        """
-        deadline = self._config.value.health.read_deadline_seconds
-        while True:
-            look = Look(quarantined=dict(self._quarantine))
-            job = _Job(backend, self._host.looking(look), before, self._release)
-            if (found := await self._finished(job, look, deadline)) is not None:
-                return found
-            look.abandoned_at = stuck = look.at
-            if stuck is None or stuck in look.quarantined:
-                raise TimeoutError(f"looking for devices took longer than {deadline:g} s")
-            self._quarantine[stuck] = f"a read of it has not come back for {deadline:g} s"
-            log.error("device.quarantined", backend=backend.name, device=stuck, problem=self._quarantine[stuck])
-            if job.done:
-                self._released(stuck)
-
-    async def _finished(self, job: _Job, look: Look, deadline: float) -> Found | None:
-        """Return what a look found, or `None` when it did not leave one place within `deadline` seconds.
-
-        Raises:
-            SysfsError: the backend cannot look at all.
-        """
-        found: list[Found] = []
-        errors: list[Exception] = []
-        async with anyio.create_task_group() as group:
-
-            async def run() -> None:
-                try:
-                    found.append(await to_thread.run_sync(job.run, abandon_on_cancel=True, limiter=self._threads))
-                except Exception as error:  # noqa: BLE001 - raised below, as itself and not in a group
-                    errors.append(error)
-                group.cancel_scope.cancel()
-
-            group.start_soon(run)
-            while (left := look.since + deadline - anyio.current_time()) > 0:  # noqa: ASYNC110 - a thread moves it
-                await anyio.sleep(left)
-            group.cancel_scope.cancel()
-        if errors:
-            raise errors[0]
-        return found[0] if found else None
-
-    def _release(self, device: str) -> None:
-        """Release a device from the thread that was stuck with it."""
-        from_thread.run_sync(self._released, device)
-
-    def _released(self, device: str) -> None:
-        """Let the device be looked at again: the read that was stuck came back."""
-        if self._quarantine.pop(device, None) is not None:
-            log.info("device.released", device=device)
-            self.hint()
 
     async def _publish(self) -> None:
         """Make what was found the latest inventory, if anything changed."""
         async with self._turn:
-            found = {each: self._found[each] for each in self.backends if each in self._found}
+            kinds = [(name, self._kinds.get(name)) for name in self.backends]
+            found = {name: kind.found for name, kind in kinds if kind is not None and kind.found is not None}
             before = self._inventory.value
             inventory = await to_thread.run_sync(_told, before, found)
             if inventory is not None:

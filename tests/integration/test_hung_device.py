@@ -1,5 +1,7 @@
 """A device whose driver does not answer is one device."""
 
+import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -7,10 +9,14 @@ import anyio
 import pytest
 from anyio import to_thread
 
+from intel_agent.backends.gpu import Gpu
+from intel_agent.model import Device, Exclusion
 from intel_agent.simulation.kubelet import SimulatedKubelet
+from intel_agent.sources import scan
+from intel_agent.sysfs import Host
 
 from .log import Log
-from .node import XE, XE_CARD, Node
+from .node import SHARED_DSA, XE, XE_CARD, Node
 from .running import running
 from .waiting import until
 
@@ -50,7 +56,7 @@ def faults(seen: SimulatedKubelet) -> list[str]:
 async def test_seven_of_eight_cards_stay_healthy(
     node: Node, kubelet: SimulatedKubelet, log: Log, attribute: str
 ) -> None:
-    node.configure(health={"readDeadlineSeconds": 0.3})
+    node.configure(health={"readDeadlineSeconds": 1.0})
     async with running(node) as agent:
         await agent.until_registered([XE])
         await kubelet.wait_for(lambda seen: XE in seen and seen[XE].allocatable == 8)
@@ -136,3 +142,64 @@ async def test_a_hung_queue_harms_no_other_queue(node: Node, kubelet: SimulatedK
         await kubelet.wait_for(lambda seen: seen[resource].allocatable == before - 1)
         await to_thread.run_sync(mended, pipe, "dedicated\n")
         await kubelet.wait_for(lambda seen: seen[resource].allocatable == before)
+
+
+class Gate:
+    """Where every look at cards waits, outside of any card's own files."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.entered = 0
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    gate, discover = Gate(), Gpu.discover
+    gate.open.set()
+
+    def slow(backend: Gpu, host: Host) -> Iterator[Device | Exclusion]:
+        gate.entered += 1
+        gate.open.wait(60)
+        yield from discover(backend, host)
+
+    monkeypatch.setattr(Gpu, "discover", slow)
+    yield gate
+    gate.open.set()
+
+
+async def test_a_kind_that_hangs_keeps_no_other_waiting(node: Node, kubelet: SimulatedKubelet, gate: Gate) -> None:
+    node.configure(health={"readDeadlineSeconds": 60})
+    queue = "/sys/devices/pci0000:6a/0000:6a:01.0/dsa0/wq0.0"
+    async with running(node) as agent:
+        await agent.until_registered()
+        gate.open.clear()
+        looks = gate.entered
+        agent.hint()
+        await until(lambda: gate.entered > looks, "look at cards")
+        part = await node.unplug(queue)
+        agent.hint(["gpu", "dsa"])
+        await kubelet.wait_for(lambda seen: seen[SHARED_DSA].allocatable == 0)
+        await node.plug(part)
+        agent.hint(["gpu", "dsa"])
+        await kubelet.wait_for(lambda seen: seen[SHARED_DSA].allocatable == 1)
+        gate.open.set()
+
+
+async def test_a_kind_that_hangs_as_a_whole_costs_one_thread(
+    node: Node, kubelet: SimulatedKubelet, log: Log, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "RETRY", 0.05)
+    node.configure(health={"readDeadlineSeconds": 0.3, "graceSeconds": 0})
+    async with running(node) as agent:
+        await agent.until_registered()
+        gate.open.clear()
+        looks = gate.entered
+        agent.hint(["gpu"])
+        await kubelet.wait_for(lambda seen: seen[XE].allocatable == 0)
+        for _ in range(5):
+            agent.hint()
+            await anyio.sleep(0.1)
+        assert gate.entered == looks + 1
+        gate.open.set()
+        await kubelet.wait_for(lambda seen: seen[XE].allocatable == 1)
+        assert [line.backend for line in await log.lines("scan.failed")] == ["gpu"]

@@ -5,20 +5,22 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
+import anyio
 import pytest
 import yaml
 
 from intel_agent import __main__ as entry
 from intel_agent.backends import Backend
+from intel_agent.backends.gpu import Gpu
 from intel_agent.cli import BROKEN_PIPE, INTERRUPTED, devices, main
 from intel_agent.cli.commands import COMMANDS
 from intel_agent.cli.parser import Command, Values
 from intel_agent.errors import ConfigError, KubeletError, SysfsError
-from intel_agent.inventory import Inventory
 from intel_agent.model import ContainerEdits, Device, DeviceNode, Fault, Reason
 from intel_agent.simulation.disk import materialise
 from intel_agent.simulation.tree import node
@@ -205,15 +207,59 @@ class Kind(Backend, frozen=True, kw_only=True):
 
 
 def test_faults_are_told(capsys: pytest.CaptureFixture[str]) -> None:
-    found = Inventory.of({"dsa": devices.look(Kind(device=BROKEN), Host())})
+    found = anyio.run(devices.look, (Kind(device=BROKEN),), Host(), 5.0)
     (described,) = devices.report(found)["devices"]
     assert described["faults"] == [{"reason": "halted", "source": "idxd", "detail": "state is halted"}]
     devices.print_tables(found)
     assert "wq0.0  -       Unhealthy, halted: state is halted  0,1   /dev/dsa/wq0.0" in capsys.readouterr().out
 
 
+class Other(Kind, frozen=True, kw_only=True):
+    name: ClassVar[str] = "iaa"
+
+    def discover(self, host: Host) -> Iterator[Device]:
+        raise ZeroDivisionError("a bug")
+
+
+class Stuck(Kind, frozen=True, kw_only=True):
+    name: ClassVar[str] = "sgx"
+
+    def discover(self, host: Host) -> Iterator[Device]:
+        GATE.wait(60)
+        return iter(())
+
+
+GATE = threading.Event()
+
+
 def test_a_failed_look_harms_no_other() -> None:
-    assert devices.look(Kind(), Host()).problem == "/sys/x: input/output error"
+    sound = Gpu(enabled=True)
+    try:
+        inventory = anyio.run(devices.look, (Kind(), Other(), Stuck(), sound), Host("/nowhere"), 0.3)
+    finally:
+        GATE.set()
+    assert {name: found.problem for name, found in inventory.found.items()} == {
+        "dsa": "/sys/x: input/output error",
+        "iaa": "unexpected: ZeroDivisionError('a bug')",
+        "sgx": "looking for devices took longer than 0.3 s",
+        "gpu": None,
+    }
+
+
+def test_a_device_that_does_not_answer_is_left_out(machine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    attribute = min(Path(machine).glob("sys/devices/pci*/**/drm/../vendor"))
+    attribute.unlink()
+    os.mkfifo(attribute)
+    config = Path(machine) / "agent.yaml"
+    config.write_text("health: {readDeadlineSeconds: 0.3}")
+    assert main(["devices", "--root", machine, "--config", str(config), "-o", "json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [each["evidence"].partition(": ")[2] for each in report["excluded"] if each["rule"] == "unreadable"] == [
+        "a read of it has not come back for 0.3 s"
+    ]
+    assert "gpu.intel.com/i915" in {each["resource"] for each in report["devices"]}
+    with attribute.open("wb") as writer:
+        writer.write(b"0x8086")
 
 
 def raising(error: BaseException) -> Command:
