@@ -119,6 +119,10 @@ class Agent:
             log.warning("events.overrun")
         self.scanner.hint()
 
+    @property
+    def _cdi_directory(self) -> str:
+        return self.config.value.cdi.directory.rstrip("/")  # as changes in it are told of
+
     def _directories(self) -> dict[str, set[str]]:
         """Return the directories to watch, and of which kinds each one tells."""
         kinds: dict[str, set[str]] = {self.kubelet.directory: set()}
@@ -126,7 +130,7 @@ class Agent:
             kinds.setdefault(self._config_directory, set())
         backends = self.config.value.devices.backends
         if any(backend.cdi != "none" for backend in backends):
-            kinds.setdefault(self.config.value.cdi.directory, set())
+            kinds.setdefault(self._cdi_directory, set())
         for backend in backends:
             for directory in backend.directories:
                 kinds.setdefault(self._host.root + directory, set()).add(backend.name)
@@ -137,7 +141,7 @@ class Agent:
         if self.kubelet.directory in directories:
             self.kubelet.look()
             self.publisher.audit.hint()
-        if self.config.value.cdi.directory in directories:
+        if self._cdi_directory in directories:
             self.publisher.cdi.look()
         if self._config_directory in directories:
             self._reload.set()

@@ -26,19 +26,42 @@ _Identity = tuple[int, int]
 async def follow(directories: Callable[[], Iterable[str]], on_change: Callable[[frozenset[str]], None]) -> None:
     """Call `on_change` with the directories in which something changed, for ever.
 
-    `directories` is asked again and again; those that are not there are not watched until they are.
+    `directories` is asked again and again; those that are not there are not watched until they are. While none can be
+    watched, all of them are told of every `TICK`.
     """
+    problem: str | None = None
     while True:
         known = await to_thread.run_sync(_identities, tuple(directories()))
+        failure: str | None = None
+
+        async def keep_watch(known: Iterable[str]) -> None:
+            nonlocal problem, failure
+            try:
+                await _watch(tuple(known), on_change)
+            except Exception as error:  # noqa: BLE001 - the border of one source: the agent does without it
+                # inotify is a resource of the whole node and can be used up; a directory can go before it is watched.
+                failure = str(error)
+                if failure != problem:
+                    log.error("files.unavailable", problem=failure)
+                problem = failure
+
         async with anyio.create_task_group() as group:
-            group.start_soon(_watch, tuple(known), on_change)
-            while await to_thread.run_sync(_identities, tuple(directories())) == known:  # noqa: ASYNC110
+            group.start_soon(keep_watch, known)
+            while await to_thread.run_sync(_identities, tuple(directories())) == known:
                 await anyio.sleep(TICK)  # the file system tells of nothing here: that is why we look
+                if failure is not None:
+                    break
+                problem = None
             group.cancel_scope.cancel()
         on_change(frozenset(known))
 
 
 async def _watch(directories: tuple[str, ...], on_change: Callable[[frozenset[str]], None]) -> None:
+    """Tell of changes in these directories, for ever.
+
+    Raises:
+        Exception: whatever watchfiles makes of it when they cannot be watched.
+    """
     if not directories:
         return
     stop = threading.Event()
@@ -54,9 +77,6 @@ async def _watch(directories: tuple[str, ...], on_change: Callable[[frozenset[st
     try:
         while (batch := await to_thread.run_sync(next, batches, None, abandon_on_cancel=True)) is not None:
             on_change(frozenset(os.path.dirname(path) for _, path in batch))
-    except Exception as error:  # noqa: BLE001 - the border of one source: the agent does without it
-        # inotify is a resource of the whole node and can be used up, and a directory can go before it is watched.
-        log.error("files.unavailable", problem=str(error))
     finally:
         stop.set()  # nobody waits for the thread, which sees this within a step
 

@@ -77,6 +77,26 @@ async def test_seven_of_eight_cards_stay_healthy(
 
 
 @BENCH
+async def test_an_input_output_error_is_one_device(node: Node, kubelet: SimulatedKubelet) -> None:
+    async with running(node) as agent:
+        await agent.until_registered([XE])
+        await kubelet.wait_for(lambda seen: XE in seen and seen[XE].allocatable == 8)
+        attribute = node.root / f"{card(node, 3)}/vendor"[1:]
+        attribute.unlink()
+        attribute.symlink_to("/proc/self/mem")  # reading where nothing is mapped is EIO
+        agent.hint()
+        await kubelet.wait_for(lambda seen: seen[XE].allocatable == 7)
+        line = next(each for each in agent.published[XE].listing.value.lines if each.device.id == "card3")
+        assert [(fault.reason, fault.detail.rpartition(": ")[2]) for fault in line.faults] == [
+            ("unreadable", "input/output error")
+        ]
+        attribute.unlink()
+        attribute.write_text("0x8086\n")
+        agent.hint()
+        await kubelet.wait_for(lambda seen: seen[XE].allocatable == 8)
+
+
+@BENCH
 async def test_two_hung_cards_are_two_cards(node: Node, kubelet: SimulatedKubelet, log: Log) -> None:
     node.configure(health={"readDeadlineSeconds": 0.2})
     async with running(node) as agent:

@@ -9,8 +9,9 @@ from intel_agent.simulation import disk
 from intel_agent.simulation.kubelet import SimulatedKubelet
 from intel_agent.simulation.tree import Tree, tree
 
-from .node import I915, XE, XE_CARD, Node
+from .node import I915, SHARED_DSA, XE, XE_CARD, Node
 from .running import Running, running
+from .waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -66,3 +67,21 @@ async def test_a_link_is_offered_without_any_hint(agent: Running, kubelet: Simul
         while not await answers(agent):
             await anyio.sleep(0.02)
     assert kubelet.resources()[I915].allocatable == 1
+
+
+async def test_a_numbered_link_of_a_queue_is_offered_without_any_hint(
+    agent: Running, kubelet: SimulatedKubelet
+) -> None:
+    """A queue without its link in /dev/char is left out; nothing but the directory tells that udev has made it."""
+    parts = await agent.node.unplug("/sys/devices/pci0000:6a/0000:6a:01.0/dsa0/wq0.0")
+    links = {path: entry for path, entry in parts.entries.items() if path.startswith("/dev/char/")}
+    assert links
+    agent.hint()
+    await kubelet.wait_for(lambda seen: seen[SHARED_DSA].allocatable == 0)
+    await agent.node.plug(tree({path: entry for path, entry in parts.entries.items() if path not in links}))
+    agent.hint()
+    excluded = agent.agent.inventory
+    await until(lambda: [each for each in excluded.value.exclusions if each.rule == "no-char-link"], "exclusion")
+    await anyio.sleep(2.2)  # by now the agent looks no more by itself
+    await agent.node.plug(tree(links))
+    await kubelet.wait_for(lambda seen: seen[SHARED_DSA].allocatable == 1)

@@ -145,3 +145,29 @@ async def test_the_lock_is_taken_again_in_a_new_directory(node: Node, kubelet: S
             await until(lambda: second.published.keys() == EVERYTHING, "listings of the second agent")
             await anyio.sleep(0.2)
             assert second.registered == frozenset()
+
+
+async def test_a_lock_that_cannot_be_taken_is_logged_and_tried_again(
+    node: Node, kubelet: SimulatedKubelet, log: Log
+) -> None:
+    lock = node.plugins / ".intel-agent.lock"
+    lock.mkdir()
+    async with running(node) as agent:
+        with anyio.fail_after(5):
+            while len({line.resource for line in await log.lines("resource.refused")}) < len(EVERYTHING):
+                await anyio.sleep(0.01)
+        assert agent.registered == frozenset()
+        lock.rmdir()
+        await agent.until_registered(within=10)
+        assert all("is a directory" in line.problem for line in await log.lines("resource.refused"))
+    assert kubelet.violations == []
+
+
+async def test_a_slash_at_the_end_of_the_directory_changes_nothing(node: Node, kubelet: SimulatedKubelet) -> None:
+    node.write_config(node.config.read_text().replace(f'"{node.plugins}"', f'"{node.plugins}/"'))
+    async with running(node) as agent:
+        await agent.until_registered()
+        await kubelet.restart()
+        await until(lambda: len(kubelet.registrations) == 2 * len(EVERYTHING), "second registrations")
+        await agent.until_registered()
+    assert kubelet.violations == []

@@ -23,7 +23,7 @@ from intel_agent.model import Device
 from intel_agent.simulation.disk import materialise
 from intel_agent.sysfs import Host
 
-OPERATORS = ("absent", "empty", "directory", "loop", "dangling", "binary", "long", "text", "number")
+OPERATORS = ("absent", "empty", "directory", "loop", "dangling", "binary", "long", "text", "number", "eio")
 BACKENDS: tuple[Backend, ...] = (Gpu(enable_monitoring=True, shared_dev_num=2), Sgx(), Dsa(shared_dev_num=4), Iaa())
 ROOT = "/sys/devices/pci0000:00"
 HEAPS = 10_000
@@ -132,6 +132,8 @@ def put(path: str, operator: str) -> None:
             os.symlink(os.path.basename(path), path)
         case "dangling":
             os.symlink("no/such/thing", path)
+        case "eio":
+            os.symlink("/proc/self/mem", path)  # reading where nothing is mapped is EIO, as of a driver that failed
         case "binary":
             Path(path).write_bytes(bytes(range(256)))
         case "long":

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from intel_agent.sources import files
 
@@ -69,3 +70,28 @@ async def test_a_directory_that_was_made_anew_is_told_of(tmp_path: Path) -> None
         spare.rename(place)
         await until(lambda: frozenset({str(place)}) in told)
         group.cancel_scope.cancel()
+
+
+async def test_what_cannot_be_watched_is_told_of_all_the_time(tmp_path: Path) -> None:
+    """Inotify is a resource of the whole node: a library that fails stands for a node that has none left."""
+
+    def exhausted(*_: object, **__: object) -> None:
+        raise OSError(24, "too many open files")
+
+    broken = pytest.MonkeyPatch()
+    broken.setattr(files, "watch", exhausted)
+    told: list[frozenset[str]] = []
+    with capture_logs() as logs:
+        async with anyio.create_task_group() as group:
+            group.start_soon(files.follow, lambda: [str(tmp_path)], told.append)
+            await until(lambda: len(told) > 3)
+            broken.undo()
+            await anyio.sleep(0.2)
+            before, number = len(told), 0
+            while len(told) == before:
+                (tmp_path / f"file{number}").touch()
+                number += 1
+                await anyio.sleep(0.05)
+            group.cancel_scope.cancel()
+    assert told[-1] == {str(tmp_path)}
+    assert [each["problem"] for each in logs] == ["[Errno 24] too many open files"]
