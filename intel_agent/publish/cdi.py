@@ -3,16 +3,13 @@
 Source: the Container Device Interface specification, version 0.5.0 (the first with `hostPath` of a device node).
 """
 
-import base64
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 
 import msgspec
 import yaml
 
-from intel_agent._proto.v1beta1 import ContainerAllocateResponse
 from intel_agent.errors import SysfsError
 from intel_agent.model import ContainerEdits, Device, DeviceNode
 from intel_agent.sysfs import Host
@@ -22,8 +19,6 @@ Edits = Mapping[str, list[object]]
 
 VERSION = "0.5.0"
 VENDOR = "intel.cdi.k8s.io"
-PREFIX = "intel-agent-"
-CHECKPOINT = "kubelet_internal_checkpoint"
 
 
 def name(kind: str, device: Device) -> str:
@@ -33,22 +28,6 @@ def name(kind: str, device: Device) -> str:
 
 def qualified(kind: str, device: str) -> str:
     return f"{VENDOR}/{kind}={device}"
-
-
-def remembered(device_plugins: str) -> frozenset[str]:
-    """Return the names of ours in the answers that kubelet's checkpoint keeps for running pods.
-
-    After a reboot kubelet starts containers with those answers, while the files in /run are gone.
-    A checkpoint that is not there or not as we know it gives nothing.
-    """
-    found: set[str] = set()
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
-        with open(os.path.join(device_plugins, CHECKPOINT), "rb") as file:
-            data = json.load(file)["Data"]
-        for entry in data["PodDeviceEntries"] or ():
-            answer = ContainerAllocateResponse.parse(base64.b64decode(entry["AllocResp"]))
-            found |= {each.name for each in answer.cdi_devices if each.name.startswith(f"{VENDOR}/")}
-    return frozenset(found)
 
 
 def spec(kind: str, devices: Mapping[str, Edits]) -> bytes:

@@ -16,7 +16,7 @@ from anyio import to_thread
 
 from intel_agent.latest import Latest
 from intel_agent.model import ContainerEdits, Device
-from intel_agent.publish import cdi
+from intel_agent.publish import cdi, checkpoint
 from intel_agent.publish.lock import NodeLock
 from intel_agent.sysfs import Host
 
@@ -140,8 +140,8 @@ class CdiFiles:
         return wanted, self._wanted.revision
 
     async def _try(self, wanted: Wanted) -> Outcome:
+        await self._lock.hold()  # files are the serving agent's, like sockets
         try:
-            await self._lock.hold()  # files are the serving agent's, like sockets
             return await to_thread.run_sync(self._write, wanted, abandon_on_cancel=True)
         except OSError as error:
             problem = str(error)
@@ -207,7 +207,7 @@ class CdiFiles:
         leaving = {name: self._leaving.get(name, now) for name in unwanted}
         over = {name for name, since in leaving.items() if since <= now - KEEP}
         if over:
-            over -= cdi.remembered(self._device_plugins)
+            over -= checkpoint.read(self._device_plugins).cdi_names
         self._leaving = {name: since for name, since in leaving.items() if name not in over}
         kept: dict[str, dict[str, cdi.Edits]] = {}
         for each in self._leaving:
@@ -223,7 +223,7 @@ class CdiFiles:
         if not new:
             return {}
         self._restored |= new
-        remembered = cdi.remembered(self._device_plugins)
+        remembered = checkpoint.read(self._device_plugins).cdi_names
         return {
             kind: {
                 **stored.get(kind, {}),

@@ -13,10 +13,11 @@ SETTLE = 10.0
 
 
 class Grants:
-    """Every id that was handed out by this process."""
+    """Every id that was handed out."""
 
     def __init__(self) -> None:
         self.ever: set[Key] = set()
+        """By this process, and before it as far as kubelet's checkpoint remembers."""
         self.revision = 0
         """Grows with every grant that begins."""
         self._open: Counter[Key] = Counter()

@@ -13,6 +13,7 @@ log = structlog.get_logger()
 NAME = ".intel-agent.lock"
 PAUSE = 0.05
 """Seconds between tries."""
+_NO_DIRECTORY = ""
 
 
 class NodeLock:
@@ -21,47 +22,37 @@ class NodeLock:
     def __init__(self, directory: str) -> None:
         self._path = f"{directory}/{NAME}"
         self._file: int | None = None
-        self._taken = False
-        """Whether the last try found the lock in somebody else's hands."""
         self._turn = anyio.Lock()
 
     async def hold(self) -> None:
         """Hold the lock of the directory that has the name now; wait until there is one, and no other agent holds it.
 
         May be called again at any time: the directory may have been made anew.
-
-        Raises:
-            OSError: the lock cannot be taken in that directory.
         """
         async with self._turn:
-            waiting = False
-            while not await anyio.to_thread.run_sync(self._try):
-                if self._taken and not waiting:
-                    waiting = True
-                    log.warning("agent.waiting", lock=self._path, problem="another agent serves this node")
+            told = _NO_DIRECTORY
+            while (problem := await anyio.to_thread.run_sync(self._try)) is not None:
+                if problem not in {told, _NO_DIRECTORY}:
+                    told = problem
+                    log.warning("agent.waiting", lock=self._path, problem=problem)
                 await anyio.sleep(PAUSE)
 
-    def _try(self) -> bool:
-        self._taken = False
+    def _try(self) -> str | None:
+        """Return what keeps us from holding it, or `None` when we do."""
         if self._file is not None and _same(self._file, self._path):
-            return True
+            return None
         self.release()
         try:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-                return False  # no directory yet
-            raise
+            return _NO_DIRECTORY if error.errno in {errno.ENOENT, errno.ENOTDIR} else _words(error)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(file)
-            if isinstance(error, BlockingIOError):
-                self._taken = True
-                return False
-            raise
+            return "another agent serves this node" if isinstance(error, BlockingIOError) else _words(error)
         self._file = file
-        return True
+        return None
 
     def release(self) -> None:
         if self._file is not None:
@@ -75,3 +66,7 @@ def _same(file: int, path: str) -> bool:
     except OSError:
         return False
     return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _words(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

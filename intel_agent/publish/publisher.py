@@ -16,7 +16,7 @@ from intel_agent.errors import KubeletError
 from intel_agent.inventory import Inventory
 from intel_agent.latest import Latest
 from intel_agent.model import Device, Fault, Reason
-from intel_agent.publish import cdi, holdings, wire
+from intel_agent.publish import cdi, checkpoint, holdings, terms, wire
 from intel_agent.publish.audit import Audit, Members
 from intel_agent.publish.cdifiles import CdiFiles, Wanted
 from intel_agent.publish.deviceplugin import DevicePlugin, Knowledge
@@ -26,12 +26,13 @@ from intel_agent.publish.kubelet import Kubelet
 from intel_agent.publish.lock import NodeLock
 from intel_agent.publish.registration import Registration
 from intel_agent.publish.roster import RECHECK, Listing, Roster, projected
+from intel_agent.publish.terms import TermsFile
 from intel_agent.sysfs import Host
 
 log = structlog.get_logger()
 
 PATIENCE = 0.02
-"""Most seconds that a list waits for CDI files: devices that left must not."""
+"""Most seconds that a list waits for a file to be written: devices that left must not."""
 TRIES = 4
 """How often a list is made beside the loop before it is made on it: something is handed out all the time, then."""
 
@@ -62,6 +63,7 @@ class Publisher:
         self._kubelet = kubelet
         self._lock = NodeLock(kubelet.directory)
         self.cdi = CdiFiles(self._lock, kubelet.directory, host)
+        self._terms = TermsFile(self._lock, kubelet.directory)
         self._knowledge = Knowledge(host, self._backends, suspect)
         self._grants = Grants()
         self._holdings = Holdings()
@@ -86,7 +88,10 @@ class Publisher:
         """Publish every inventory, for ever; end with the device plugins drained and the lock released."""
         try:
             async with anyio.create_task_group() as group:
+                await self._lock.hold()
+                await self._remember()
                 await self._ask()
+                group.start_soon(self._terms.run)
                 group.start_soon(self.audit.run)
                 group.start_soon(self.cdi.run)
                 group.start_soon(self._wake, self._inventory)
@@ -99,6 +104,13 @@ class Publisher:
                         await self._publish(lambda: self._holdings.plus(self._grants.recent), group)
         finally:
             self._lock.release()
+
+    async def _remember(self) -> None:
+        """Begin with what is known of the device plugins before this one, ours or others."""
+        remembered = await anyio.to_thread.run_sync(checkpoint.read, self._kubelet.directory)
+        self._grants.ever |= remembered.held
+        former = await anyio.to_thread.run_sync(terms.read, self._kubelet.directory)
+        self._roster = Roster(terms={**remembered.shares, **former})
 
     async def _wake(self, latest: Latest[Any]) -> None:
         """Have something published whenever there is a newer value."""
@@ -150,6 +162,8 @@ class Publisher:
         for _ in range(TRIES):
             revision = self._grants.revision
             roster, wanted = await anyio.to_thread.run_sync(self._projection(holdings, faults))
+            self._terms.want(roster.terms)
+            await self._terms.tried(PATIENCE)
             if (undefined := await self._undefined(wanted, roster)) != faults:
                 faults = undefined
             elif revision == self._grants.revision:

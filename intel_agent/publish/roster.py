@@ -21,6 +21,7 @@ from intel_agent.inventory import Inventory
 from intel_agent.model import Device, Fault, Health, Reason
 from intel_agent.publish import wire
 from intel_agent.publish.holdings import Holdings, Key
+from intel_agent.publish.terms import Terms
 
 RECHECK = 10.0
 """How often kubelet is asked who holds what while that decides something, in seconds."""
@@ -83,6 +84,8 @@ class Roster:
 
     listings: Mapping[str, Listing] = field(default_factory=dict[str, Listing])
     pins: Mapping[str, Pin] = field(default_factory=dict[str, Pin])
+    terms: Terms = field(default_factory=dict[str, Mapping[str, int]])
+    """On which terms whoever has a device has it; of before this process, too."""
 
     @property
     def unsettled(self) -> bool:
@@ -114,7 +117,21 @@ def projected(
         old = before.listings.get(name) or Listing(name, backends[name])
         departing = _departing(old, resources.get(name, ()), holdings, now, linger)
         listings[name] = _listing(old, _present(resources.get(name, ()), pins, faults), departing)
-    return Roster(listings, pins)
+    return Roster(listings, pins, _terms(before.terms, listings, inventory, pins))
+
+
+def _terms(before: Terms, listings: Mapping[str, Listing], inventory: Inventory, pins: Mapping[str, Pin]) -> Terms:
+    """Return today's terms, and the former ones of pinned devices, of those that left, and of what is not found yet."""
+    terms: dict[str, Mapping[str, int]] = dict(before)
+    for name, devices in inventory.resources.items():
+        former = terms.get(name, {})
+        known = {line.device.id for line in listings[name].lines}
+        terms[name] = {each: shares for each, shares in former.items() if each in known} | {
+            device.id: len(device.ids)
+            for device in devices
+            if device.id not in former or not pins or device.sysfs_path not in pins
+        }
+    return before if terms == before else terms
 
 
 _Draft = tuple[Device, tuple[str, ...], frozenset[Fault], float | None]
@@ -194,7 +211,7 @@ def _pins(before: Roster, inventory: Inventory, holdings: Holdings) -> dict[str,
     holders = holdings.held
     if not holders and not before.pins:
         return {}
-    owners = _owners(before, holders)
+    owners, former = _owners(before, holders), _Former(before, holders)
     pins: dict[str, dict[Key, str | None]] = {
         path: {key: holders.get(key) or who for key, who in pin.items() if _still(key, who, holdings)}
         for path, pin in before.pins.items()
@@ -204,8 +221,7 @@ def _pins(before: Roster, inventory: Inventory, holdings: Holdings) -> dict[str,
         for key, owner in owners.get(device.sysfs_path, ()):
             if _other_terms(owner, device):
                 pin[key] = holders[key] or pin.get(key)
-        if device.exclusive:
-            pin |= {key: who or pin.get(key) for key, who in holders.items() if _former_share(key, device)}
+        pin |= {key: who or pin.get(key) for key, who in former.held(device).items()}
     return {path: pin for path, pin in pins.items() if pin}
 
 
@@ -235,7 +251,26 @@ def _other_terms(then: Device, now: Device) -> bool:
     return then.shares != now.shares and (then.exclusive or now.exclusive)
 
 
-def _former_share(key: Key, device: Device) -> bool:
-    """Whether the id is a share of the device from before this process, when there were more of them."""
-    resource, each = key
-    return resource == device.resource and device_of(each) == device.id and each not in device.ids
+class _Former:
+    """What is held on terms of before this process: kubelet was told of other ids of the device then."""
+
+    def __init__(self, before: Roster, holders: Mapping[Key, str | None]) -> None:
+        self._terms = before.terms
+        self._told = {name: listing.ids for name, listing in before.listings.items()}
+        self._holders: dict[Key, dict[Key, str | None]] = {}
+        for (resource, each), who in holders.items():
+            for device in {each, device_of(each)}:
+                self._holders.setdefault((resource, device), {})[resource, each] = who
+
+    def held(self, device: Device) -> dict[Key, str | None]:
+        """Return the ids of the device that are held on such terms, and who holds them."""
+        holders = self._holders.get((device.resource, device.id), {})
+        return {key: who for key, who in holders.items() if self._differs(key[1], device)}
+
+    def _differs(self, each: str, device: Device) -> bool:
+        if each not in device.ids:
+            return device.exclusive
+        before = self._terms.get(device.resource, {}).get(device.id)
+        if before is None or each in self._told.get(device.resource, ()):
+            return False
+        return before != len(device.ids) and 1 in {before, len(device.ids)}

@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from time import sleep
 
 import pytest
@@ -117,9 +118,15 @@ def test_row_13_a_new_socket_with_the_inode_of_the_old_one_is_noticed(node: Node
     pytest.skip("this file system gives a new file a new inode number")
 
 
+def removed(directory: Path) -> None:
+    """Remove a directory in which the agent makes files at the same time."""
+    while directory.exists():
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 def test_row_14_a_directory_that_was_removed_and_made_again_is_noticed(node: Node, agent: Agent) -> None:
     node.kubelet.stop()
-    shutil.rmtree(node.kubelet.device_plugins)
+    removed(node.kubelet.device_plugins)
     node.kubelet.start()
     agent.until_offered(within=AGAIN_SECONDS)
     node.run({DEDICATED: 1}).until_running()

@@ -62,11 +62,12 @@ def test_a_card_that_becomes_exclusive_while_a_pod_holds_its_second_share(node: 
             pod.remove()
     with no_device_twice(node.pod_resources, one_card):
         agent.configure(gpu={"sharedDevNum": 1, "enableMonitoring": True})
-        agent.until_offered({I915: frozenset({"card1-0"}), "gpu.intel.com/xe": frozenset({"card2-0"})})
+        # The agent believes that the other pods are gone when kubelet must have told of them if they were not.
+        agent.until_offered({I915: frozenset({"card1-0"}), "gpu.intel.com/xe": frozenset({"card2-0"})}, within=40)
         node.run({I915: 1}).until_running()
         node.run({I915: 1}).until_refused()
         holder.remove()
         agent.until_offered(
-            {I915: frozenset({"card0-0", "card1-0"}), "gpu.intel.com/xe": frozenset({"card2-0"})}, within=20
+            {I915: frozenset({"card0-0", "card1-0"}), "gpu.intel.com/xe": frozenset({"card2-0"})}, within=40
         )
         node.run({I915: 1}).until_running()

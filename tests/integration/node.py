@@ -113,8 +113,9 @@ class Node:
         Who opens it for writing and closes it lets one read go on, with an empty answer.
         """
         here = self.root / path.removeprefix("/")
-        here.unlink()
-        os.mkfifo(here)
+        draft = here.with_suffix(".draft")
+        os.mkfifo(draft)
+        draft.rename(here)  # at one stroke: nobody finds the file missing
         return here
 
 

@@ -177,7 +177,7 @@ async def test_an_agent_that_waits_leaves_the_files_of_the_serving_one_alone(
         node.configure(devices={"dsa": {"cdi": "both"}})  # the first one hears of it later than the second one starts
         first.agent.config.set(first.agent.config.value)
         async with running(node) as second:
-            await until(lambda: second.published.keys() >= {XE}, "listings of the second agent")
+            await until(lambda: len(second.agent.inventory.value.found) == 4, "looks of the second agent")
             assert len(await log.lines("agent.waiting")) == 1
             assert {path.name: path.read_text() for path in node.cdi.iterdir()}.items() >= before.items()
             first.stop()

@@ -215,3 +215,30 @@ async def test_hangup_makes_it_read_the_file_again(node: Node, kubelet: Simulate
         agent.popen.send_signal(signal.SIGHUP)
         await kubelet.wait_for(lambda seen: seen[XE].allocatable == 7, 3)
         assert await agent.stop() == 0
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["kubelet tells who holds it", "kubelet cannot be asked"])
+async def test_a_restart_with_other_terms_does_not_share_what_is_held_alone(
+    node: Node,
+    kubelet: SimulatedKubelet,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: bool,  # noqa: FBT001
+) -> None:
+    monkeypatch.setattr(publisher, "RECHECK", 0.1)
+    async with running(node) as agent:
+        await agent.until_registered()
+        await kubelet.wait_for(lambda seen: all(each.allocatable for each in seen.values()))
+        await kubelet.admit("alone", {XE: 1})
+    node.configure(devices={"gpu": {"sharedDevNum": 3}})
+    away = node.pod_resources.with_suffix(".away")
+    if not asked:
+        node.pod_resources.rename(away)
+    async with running(node) as agent:
+        await agent.until_registered()
+        await kubelet.wait_for(lambda seen: (seen[XE].capacity, seen[XE].allocatable) == (3, 1))
+        await kubelet.wait_for(lambda seen: seen[I915].allocatable == 3)
+        if not asked:
+            away.rename(node.pod_resources)
+        kubelet.release("alone")
+        await kubelet.wait_for(lambda seen: seen[XE].allocatable == 3)
+    assert kubelet.violations == []

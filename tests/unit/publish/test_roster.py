@@ -240,3 +240,37 @@ def test_lines_that_did_not_change_are_the_same_objects() -> None:
 
     assert second.listings[I915].lines[0] is first.listings[I915].lines[0]
     assert second.listings[I915].lines[1] is not first.listings[I915].lines[1]
+
+
+@pytest.mark.parametrize(
+    ("former", "shares", "healthy"),
+    [
+        pytest.param(1, 3, {"card0-0"}, id="it was exclusive and is shared"),
+        pytest.param(3, 1, {"card0-0"}, id="it was shared and is exclusive"),
+        pytest.param(2, 3, {"card0-0", "card0-1", "card0-2"}, id="it was shared and still is"),
+        pytest.param(1, 1, {"card0-0"}, id="nothing changed"),
+    ],
+)
+def test_terms_of_before_this_process_hold_until_the_pod_is_gone(former: int, shares: int, healthy: set[str]) -> None:
+    roster = Roster(terms={I915: {"card0": former}})
+    for _ in range(3):
+        roster = told(roster, card(shares=shares), card(1, shares=shares), holdings=held((I915, "card0-0")))
+        told_of = health(roster).items()
+        there = {each for each, state in told_of if state == "Healthy" and each.startswith("card0")}
+        assert there == healthy
+    roster = told(roster, card(shares=shares), card(1, shares=shares))
+    assert set(health(roster).values()) == {"Healthy"}
+
+
+def test_several_former_shares_of_what_is_exclusive_now_are_held_together() -> None:
+    roster = Roster(terms={I915: {"card0": 3}})
+    roster = told(roster, card(shares=1), holdings=held((I915, "card0-0"), (I915, "card0-2")))
+    assert health(roster)["card0-0"] == "Unhealthy"
+    roster = told(roster, card(shares=1), holdings=held((I915, "card0-0")))
+    assert health(roster)["card0-0"] == "Healthy"
+
+
+def test_what_is_held_on_todays_terms_is_not_on_former_ones() -> None:
+    roster = told(Roster(terms={I915: {"card0": 1}}), card(shares=3))
+    roster = told(roster, card(shares=3), holdings=held((I915, "card0-0")))
+    assert set(health(roster).values()) == {"Healthy"}

@@ -1,0 +1,63 @@
+"""What kubelet's checkpoint says, and what is made of one that is not as we know it."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intel_agent._proto.v1beta1 import CdiDevice, ContainerAllocateResponse
+from intel_agent.publish.checkpoint import NAME, Checkpoint, read
+
+ANSWER = ContainerAllocateResponse(cdi_devices=[CdiDevice(name="intel.cdi.k8s.io/gpu=card0")])
+ENTRY = {
+    "PodUID": "uid",
+    "ContainerName": "c",
+    "ResourceName": "gpu.intel.com/xe",
+    "DeviceIDs": {"-1": ["card0-0"], "1": ["card1-0"]},
+    "AllocResp": base64.b64encode(bytes(ANSWER)).decode(),
+}
+REGISTERED = {"gpu.intel.com/xe": ["card0-0", "card0-1", "card1-0"], "sgx.intel.com/enclave": None}
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def test_it_tells_who_got_what_by_which_names_and_how_devices_were_shared(tmp_path: Path) -> None:
+    content = {"Data": {"PodDeviceEntries": [ENTRY], "RegisteredDevices": REGISTERED}, "Checksum": 1}
+    (tmp_path / NAME).write_text(json.dumps(content))
+    assert read(str(tmp_path)) == Checkpoint(
+        held=frozenset({("gpu.intel.com/xe", "card0-0"), ("gpu.intel.com/xe", "card1-0")}),
+        cdi_names=frozenset({"intel.cdi.k8s.io/gpu=card0"}),
+        shares={"gpu.intel.com/xe": {"card0": 2, "card1": 1}},
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"Data": null}', b'{"Data": {}}', b"\xff"])
+def test_nothing_is_known_from_a_damaged_one(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / NAME).write_bytes(content)
+    assert read(str(tmp_path)) == Checkpoint()
+
+
+def test_nothing_is_known_without_one(tmp_path: Path) -> None:
+    assert read(str(tmp_path)) == Checkpoint()
+
+
+@given(odd=st.fixed_dictionaries({}, optional=dict.fromkeys(["PodDeviceEntries", "RegisteredDevices"], JSON)))
+def test_an_odd_one_is_read_as_far_as_it_can_be(tmp_path_factory: pytest.TempPathFactory, odd: object) -> None:
+    directory = tmp_path_factory.mktemp("odd")
+    (directory / NAME).write_text(json.dumps({"Data": odd}))
+    assert isinstance(read(str(directory)), Checkpoint)
+
+
+@given(key=st.sampled_from(list(ENTRY)), value=JSON)
+def test_an_odd_entry_breaks_nothing(tmp_path_factory: pytest.TempPathFactory, key: str, value: object) -> None:
+    directory = tmp_path_factory.mktemp("odd")
+    data = {"PodDeviceEntries": [{**ENTRY, key: value}], "RegisteredDevices": REGISTERED}
+    (directory / NAME).write_text(json.dumps({"Data": data}))
+    assert isinstance(read(str(directory)), Checkpoint)
