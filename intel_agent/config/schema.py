@@ -32,7 +32,12 @@ def schema() -> dict[str, Json]:
 @functools.cache
 def root() -> dict[str, Json]:
     """Return the schema of the whole document, without its preamble. It is the only judge of a document's shape."""
-    whole: dict[str, Json] = json.loads(json.dumps(msgspec.json.schema(Config)))
+    return described(Config)
+
+
+def described(section: type[msgspec.Struct]) -> dict[str, Json]:
+    """Return the schema of a section and of all that is in it, without references."""
+    whole: dict[str, Json] = json.loads(json.dumps(msgspec.json.schema(section)))
     return entries(_inlined(whole, entries(whole["$defs"])))
 
 
