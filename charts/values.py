@@ -1,0 +1,240 @@
+"""The values that are the chart's own: what stands around the agent, not in its file.
+
+Every other value is a key of the agent's configuration file. A type here has the shape that a template reads.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from intel_agent.config.sections import Section
+
+Json = dict[str, Any]
+Map = dict[str, str]
+LabelKey = Annotated[str, Meta(pattern=r"^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
+Name = Annotated[str, Meta(pattern="^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$")]
+Quantity = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|Ki|Mi|Gi)?$")]
+Digest = Annotated[str, Meta(pattern="^(sha256:[0-9a-f]{64})?$")]
+SeLinuxType = Annotated[str, Meta(pattern="^([a-z][a-z0-9_]*)?$")]
+Resource = Annotated[str, Meta(pattern="^([a-z0-9.-]+/[A-Za-z0-9._-]+)?$")]
+
+WORDS = {
+    LabelKey: "the key of a label",
+    Name: "a name",
+    Quantity: "a quantity",
+    Digest: "a digest, sha256:...",
+    SeLinuxType: "a type of SELinux",
+    Resource: "a resource name",
+}
+"""What the patterns mean, for people."""
+
+
+class Image(Section, frozen=True, kw_only=True):
+    """Where the agent's image comes from. A change restarts the pods, one node after the other."""
+
+    registry: Annotated[str, Meta(description="Host of the registry, and port if any; put before the repository.")] = ""
+    repository: Annotated[str, Meta(description="Name of the image.", min_length=1)] = "intel-agent"
+    tag: Annotated[str, Meta(description="Tag; nothing means the chart's appVersion.")] = ""
+    digest: Annotated[Digest, Meta(description="Digest of the image; it wins over the tag.")] = ""
+    pull_policy: Annotated[
+        Literal["Always", "IfNotPresent", "Never"], Meta(description="When kubelet asks the registry.")
+    ] = "IfNotPresent"
+    pull_secrets: Annotated[
+        tuple[Name, ...], Meta(description="Names of secrets of the namespace that open the registry.")
+    ] = ()
+
+
+class ServiceAccount(Section, frozen=True, kw_only=True):
+    """The account that the pods run as. It has no rights unless nodeOverrides or startupTaint is used."""
+
+    create: Annotated[bool, Meta(description="Whether the chart makes it.")] = True
+    name: Annotated[Name, Meta(description="Its name; nothing means the name of the DaemonSet.")] = ""
+    annotations: Annotated[Map, Meta(description="Annotations of the account.")] = {}
+
+
+# PROVISIONAL: the two figures of memory are to be replaced by measured ones.
+class Requests(Section, frozen=True, kw_only=True):
+    """What the scheduler keeps free for the agent on its node."""
+
+    cpu: Annotated[Quantity | UnsetType, Meta(description="Processors, for example 50m.")] = UNSET
+    memory: Annotated[Quantity | UnsetType, Meta(description="Memory.")] = "64Mi"
+
+
+class Limits(Section, frozen=True, kw_only=True):
+    """What the agent may use at most."""
+
+    cpu: Annotated[
+        Quantity | UnsetType,
+        Meta(description="Processors. Better none: kubelet's main loop waits for the agent's answers."),
+    ] = UNSET
+    memory: Annotated[Quantity | UnsetType, Meta(description="Memory; `kubectl exec` counts, too.")] = "160Mi"
+
+
+class Resources(Section, frozen=True, kw_only=True):
+    """What the agent's container asks for and may use."""
+
+    requests: Requests = Requests()
+    limits: Limits = Limits()
+
+
+class Toleration(Section, frozen=True, kw_only=True):
+    """A taint that does not keep the agent away."""
+
+    key: Annotated[str, Meta(description="The taint's key.")] = ""
+    operator: Annotated[Literal["Exists", "Equal", "Lt", "Gt"], Meta(description="How key and value are compared.")] = (
+        "Equal"
+    )
+    value: Annotated[str, Meta(description="The taint's value.")] = ""
+    effect: Annotated[Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"], Meta(description="Its effect.")] = ""
+    toleration_seconds: Annotated[int | UnsetType, Meta(description="For how long NoExecute is tolerated.")] = UNSET
+
+
+class NetworkPolicy(Section, frozen=True, kw_only=True):
+    """A NetworkPolicy that lets nothing in, and nothing out but calls of the API server where they are needed."""
+
+    enabled: Annotated[bool, Meta(description="Whether there is one.")] = True
+    api_server_ports: Annotated[
+        tuple[Annotated[int, Meta(ge=1, le=65535)], ...],
+        Meta(description="Ports of the API server, as a service and as a process; only used with rights to call it."),
+    ] = (443, 6443)
+
+
+class NodeFeatureRules(Section, frozen=True, kw_only=True):
+    """A NodeFeatureRule for Node Feature Discovery: labels for nodes with accelerators, and sgx.intel.com/epc."""
+
+    enabled: Annotated[bool, Meta(description="Whether there is one; its CustomResourceDefinition must be there.")] = (
+        False
+    )
+    api_version: Annotated[
+        Literal["nfd.k8s-sigs.io/v1alpha1", "nfd.openshift.io/v1alpha1"],
+        Meta(description="The group that the cluster's Node Feature Discovery reads."),
+    ] = "nfd.k8s-sigs.io/v1alpha1"
+    namespace: Annotated[
+        Name, Meta(description="Where the rule is with nfd.openshift.io; nothing means the chart's namespace.")
+    ] = ""
+
+
+class SeLinux(Section, frozen=True, kw_only=True):
+    """SELinux, where nodes enforce it."""
+
+    type: Annotated[
+        SeLinuxType,
+        Meta(
+            description="The process type of the container, for example container_device_plugin_t; nothing means the "
+            "container runtime's choice."
+        ),
+    ] = ""
+
+
+class OpenShift(Section, frozen=True, kw_only=True):
+    """What only OpenShift knows."""
+
+    security_context_constraints: Annotated[
+        bool, Meta(description="Whether there are SecurityContextConstraints that allow the pods what they need.")
+    ] = False
+
+
+class HostMounts(Section, frozen=True, kw_only=True):
+    """How the node's /dev and /sys are seen. Both are always read-only themselves."""
+
+    recursive_read_only: Annotated[
+        bool,
+        Meta(
+            description="Whether what is mounted below them (cgroups, debugfs) is read-only, too. It needs Kubernetes "
+            "1.30 and a container runtime that can; then mounts that the node makes later are not seen."
+        ),
+    ] = False
+
+
+class Test(Section, frozen=True, kw_only=True):
+    """What `helm test` does."""
+
+    resource: Annotated[
+        Resource,
+        Meta(description="The resource that a pod is given one of, for example gpu.intel.com/xe; nothing: no test."),
+    ] = ""
+
+
+class Values(Section, frozen=True, kw_only=True):
+    """The chart's own values."""
+
+    name_override: Annotated[Name, Meta(description="In place of the chart's name, in names and labels.")] = ""
+    fullname_override: Annotated[Name, Meta(description="The name of everything in the namespace.")] = ""
+    enabled: Annotated[
+        bool, Meta(description="Not read here: for the condition of a chart that has this one as a dependency.")
+    ] = True
+    image: Image = Image()
+    resources: Resources = Resources()
+    priority_class_name: Annotated[
+        str, Meta(description="system-node-critical, so that no other pod displaces the agent.")
+    ] = "system-node-critical"
+    node_selector: Annotated[
+        Map,
+        Meta(
+            description="Labels of the nodes that have an agent.",
+            extra_json_schema={"default": {"kubernetes.io/os": "linux"}},
+        ),
+    ] = msgspec.field(default_factory=lambda: {"kubernetes.io/os": "linux"})
+    affinity: Annotated[Json, Meta(description="The affinity of the pods, as Kubernetes knows it.")] = {}
+    tolerations: Annotated[
+        tuple[Toleration, ...],
+        Meta(description="Taints that do not keep the agent away; that of startupTaint need not be named."),
+    ] = ()
+    common_labels: Annotated[Map, Meta(description="Labels of every object; pods have podLabels.")] = {}
+    common_annotations: Annotated[Map, Meta(description="Annotations of every object; pods have podAnnotations.")] = {}
+    pod_labels: Annotated[Map, Meta(description="Labels of the pods. A change restarts them.")] = {}
+    pod_annotations: Annotated[Map, Meta(description="Annotations of the pods. A change restarts them.")] = {}
+    service_account: ServiceAccount = ServiceAccount()
+    network_policy: NetworkPolicy = NetworkPolicy()
+    host_mounts: HostMounts = HostMounts()
+    se_linux: SeLinux = SeLinux()
+    open_shift: OpenShift = msgspec.field(default=OpenShift(), name="openshift")
+    node_feature_rules: NodeFeatureRules = NodeFeatureRules()
+    test: Test = Test()
+
+
+class Expression(Section, frozen=True, kw_only=True):
+    """One condition on a label of the node."""
+
+    key: LabelKey
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    values: tuple[str, ...] = ()
+
+
+class Selector(Section, frozen=True, kw_only=True):
+    """Which nodes: all conditions hold."""
+
+    match_labels: dict[str, str] = {}
+    match_expressions: tuple[Expression, ...] = ()
+
+
+class Override(Section, frozen=True, kw_only=True):
+    """What is different on some nodes."""
+
+    selector: Selector = Selector()
+    devices: Json = {}
+
+
+class StartupTaint(Section, frozen=True, kw_only=True):
+    """A taint that the agent takes from its own node once everything is registered."""
+
+    enabled: Annotated[bool, Meta(description="Whether the agent removes the taint.")] = False
+    key: Annotated[LabelKey, Meta(description="The taint's key.")] = "intel.com/agent-not-ready"
+
+
+class Simulation(Section, frozen=True, kw_only=True):
+    """Pretended devices."""
+
+    node: Annotated[str, Meta(description="Name of a packaged machine to serve in place of the node.")] = ""
+
+
+class Coming(Section, frozen=True, kw_only=True):
+    """Keys that the agent's own types do not have yet. What they have wins; then a key can be dropped here."""
+
+    node_overrides: Annotated[
+        tuple[Override, ...],
+        Meta(description="Sections of devices that are laid over `devices`, in order, on the nodes they are for."),
+    ] = ()
+    startup_taint: StartupTaint = StartupTaint()
+    simulation: Simulation = Simulation()

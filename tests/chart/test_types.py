@@ -1,0 +1,107 @@
+"""The chart's files against the types that they are made of. These need no Helm."""
+
+import importlib.util
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import msgspec
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+
+from intel_agent.config import Config
+from intel_agent.config.schema import Json, Schema, entries, items
+
+from .apis import complaints
+
+CHARTS = Path(__file__).parents[2] / "charts"
+CHART = CHARTS / "intel-agent"
+VALUES: dict[str, Json] = yaml.safe_load((CHART / "values.yaml").read_text())
+
+
+def module(name: str) -> ModuleType:
+    """Return a module of the directory of charts, which is no package."""
+    if name not in sys.modules:
+        specification = importlib.util.spec_from_file_location(name, CHARTS / f"{name}.py")
+        assert specification is not None
+        assert specification.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+@pytest.fixture
+def schema() -> Schema:
+    module("values")
+    made: Schema = module("generate").schema()
+    return made
+
+
+def own() -> dict[str, Json]:
+    """Return those of the chart's values that are not in the agent's file."""
+    names = {each.encode_name for each in msgspec.structs.fields(module("values").Values)}
+    return {key: value for key, value in VALUES.items() if key in names}
+
+
+def leaves(part: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
+    for key, each in entries(part.get("properties")).items():
+        yield f"{path}{key}", entries(each)
+        yield from leaves(entries(each), f"{path}{key}.")
+
+
+def test_generated_files_are_current() -> None:
+    module("values")
+    for path, content in module("generate").made().items():
+        assert path.read_text() == content, f"run `python charts/generate.py --write`: {path} is old"
+
+
+def test_the_values_file_says_the_defaults() -> None:
+    values = module("values").Values
+    assert msgspec.convert(own(), values) == values()
+    known = {each.encode_name for each in msgspec.structs.fields(Config)}
+    assert msgspec.convert({key: value for key, value in VALUES.items() if key in known}, Config) == Config()
+
+
+def test_the_values_file_shows_every_value_of_the_chart(schema: Schema) -> None:
+    assert set(VALUES) == set(entries(schema["properties"])) - {"global"}
+    values = module("values").Values
+    assert set(own()) == {each.encode_name for each in msgspec.structs.fields(values)}
+
+
+def test_the_schema_is_one_and_takes_the_defaults(schema: Schema) -> None:
+    Draft7Validator.check_schema(schema)
+    assert complaints(schema, VALUES) == []
+
+
+def test_every_value_is_described(schema: Schema) -> None:
+    assert [path for path, part in leaves(schema) if not part.get("description") and "properties" not in part] == []
+
+
+def test_the_template_knows_which_values_are_not_the_agents() -> None:
+    (line,) = re.findall(r"\$own := list ([^}]*)\}", (CHART / "templates" / "_helpers.tpl").read_text())
+    assert re.findall(r'"(\w+)"', line) == sorted({*own(), "global"})
+
+
+def test_questions_are_about_values_there_are(schema: Schema) -> None:
+    known = dict(leaves(schema))
+    questions: list[Json] = []
+    for each in items(yaml.safe_load((CHART / "questions.yaml").read_text())["questions"]):
+        questions += [each, *items(entries(each).get("subquestions"))]
+    for question in map(entries, questions):
+        part = known[str(question["variable"])]
+        assert complaints(part, question["default"]) == []
+        assert question["default"] == part.get("default")
+        assert set(items(question.get("options"))) == set(items(part.get("enum")))
+        assert (question.get("min"), question.get("max")) == (part.get("minimum"), part.get("maximum"))
+
+
+def test_rules_give_each_kind_its_label() -> None:
+    rules = yaml.safe_load((CHART / "files" / "node-feature-rules.yaml").read_text())
+    kinds = ["dlb", "dsa", "iaa", "fpga-arria10", "gpu", "npu", "qat", "sgx"]
+    assert [each["name"] for each in rules] == [f"intel.{kind}" for kind in kinds]
+    prefix = "intel.feature.node.kubernetes.io"
+    assert [each["labels"] for each in rules] == [{f"{prefix}/{kind}": "true"} for kind in kinds]
+    assert rules[-1]["extendedResources"] == {"sgx.intel.com/epc": "@cpu.security.sgx.epc"}

@@ -1,0 +1,223 @@
+"""How values travel from a person's file into the agent's: unharmed, refused with their place, without a restart."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from intel_agent.config.document import Entries, Items, Node, Scalar, read
+from intel_agent.config.schema import Json, entries
+
+from .helm import Helm, RefusedError
+
+WORDS = (
+    "0000:3b:00.0",
+    "0x56c0",
+    "56c0",
+    "1e3",
+    "0815",
+    "0o17",
+    "1:30",
+    "12:30:45",
+    "2026-01-01",
+    "1_000",
+    "on",
+    "off",
+    "yes",
+    "no",
+    "y",
+    "N",
+    "true",
+    "null",
+    "~",
+    "",
+    ".inf",
+    "=",
+    "<<",
+    "- a",
+    "a: b",
+    "a #b",
+    " padded ",
+    "{{ .Values }}",
+    "line\nline",
+    "\u00e4\u2603\U0001f600",
+)
+"""What some YAML somewhere takes for something else."""
+
+
+def plain(node: Node | None) -> Json:
+    match node:
+        case Scalar():
+            return node.value
+        case Items():
+            return [plain(each) for each in node.nodes]
+        case Entries():
+            return {str(plain(key)): plain(value) for key, value in node.pairs}
+        case _:
+            pytest.fail(f"the agent does not understand {node}")
+
+
+def read_back(helm: Helm, text: str, tmp_path: Path) -> dict[str, Json]:
+    """Return what the agent reads when `text` is the values file."""
+    file = tmp_path / "values.yaml"
+    file.write_text(text, encoding="utf-8")
+    return entries(plain(read(helm.render("--values", file).file)))
+
+
+def quoted(word: str) -> str:
+    """Return the word between YAML's double quotes."""
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def test_quoted_words_arrive_as_they_are(helm: Helm, tmp_path: Path) -> None:
+    labels = "".join(f"        key{index}: {quoted(word)}\n" for index, word in enumerate(WORDS))
+    values = f"nodeOverrides:\n  - selector:\n      matchLabels:\n{labels}"
+    arrived = read_back(helm, values, tmp_path)
+    wanted = {f"key{index}": word for index, word in enumerate(WORDS)}
+    assert arrived["nodeOverrides"] == [{"selector": {"matchLabels": wanted}}]
+
+
+@pytest.mark.parametrize(
+    ("written", "arrived"),
+    [
+        pytest.param('["0x56c0", "0x0bd5"]', ["0x56c0", "0x0bd5"], id="list"),
+        pytest.param('"0x56c0,0x56c1"', "0x56c0,0x56c1", id="text"),
+        pytest.param("0x56c0,0x56c1", "0x56c0,0x56c1", id="text without quotes"),
+    ],
+)
+def test_ids_arrive_as_they_are(helm: Helm, tmp_path: Path, written: str, arrived: object) -> None:
+    answer = read_back(helm, f"devices:\n  gpu:\n    allowIDs: {written}\n", tmp_path)
+    assert answer["devices"] == {"gpu": {"allowIDs": arrived}}
+
+
+@pytest.mark.parametrize(("written", "arrived"), [("on", True), ("off", False), ("yes", True), ("no", False)])
+def test_switches_of_old_yaml_are_switches(helm: Helm, tmp_path: Path, written: str, *, arrived: bool) -> None:
+    answer = read_back(helm, f"devices:\n  gpu: {{enabled: {written}}}\n", tmp_path)
+    assert answer["devices"] == {"gpu": {"enabled": arrived}}
+
+
+def test_a_pci_address_needs_no_quotes(helm: Helm, tmp_path: Path) -> None:
+    values = "nodeOverrides:\n  - selector:\n      matchLabels: {address: 0000:3b:00.0}\n"
+    answer = read_back(helm, values, tmp_path)
+    assert answer["nodeOverrides"] == [{"selector": {"matchLabels": {"address": "0000:3b:00.0"}}}]
+
+
+def test_numbers_stay_whole(helm: Helm, tmp_path: Path) -> None:
+    values = "devices:\n  gpu: {sharedDevNum: 10000}\nhealth: {rescanSeconds: 3600, readDeadlineSeconds: 0.1}\n"
+    answer = read_back(helm, values, tmp_path)
+    assert json.dumps(answer["devices"]) == '{"gpu": {"sharedDevNum": 10000}}'
+    assert answer["health"] == {"readDeadlineSeconds": 0.1, "rescanSeconds": 3600}
+
+
+@pytest.mark.parametrize(
+    ("values", "place"),
+    [
+        pytest.param("device: {}", "'device'", id="unknown section"),
+        pytest.param("devices: {gpus: {}}", "'/devices': additional properties 'gpus'", id="unknown kind"),
+        pytest.param("devices: {gpu: {sharedDevNums: 2}}", "'/devices/gpu': additional properties", id="unknown key"),
+        pytest.param("devices: {gpu: {sharedDevNum: two}}", "/devices/gpu/sharedDevNum", id="kind of value"),
+        pytest.param("devices: {gpu: {sharedDevNum: 0}}", "/devices/gpu/sharedDevNum", id="range"),
+        pytest.param("devices: {gpu: {sharedDevNum: 1.5}}", "/devices/gpu/sharedDevNum", id="fraction"),
+        pytest.param("devices: {gpu: {enabled: maybe}}", "/devices/gpu/enabled", id="switch"),
+        pytest.param("devices: {gpu: {allowIDs: [0x56c0]}}", "/devices/gpu/allowIDs/0", id="id without quotes"),
+        pytest.param("devices: {gpu: {allowIDs: [x56c0]}}", "/devices/gpu/allowIDs/0", id="no id"),
+        pytest.param("devices: {gpu: {bypathMode: off}}", "/devices/gpu/bypathMode", id="a word that is a switch"),
+        pytest.param("log: {level: loud}", "/log/level", id="choice"),
+        pytest.param("kubelet: {podResourcesSocket: run/x}", "/kubelet/podResourcesSocket", id="path"),
+        pytest.param("image: {digest: abc}", "/image/digest", id="digest"),
+        pytest.param("image: {tags: a}", "'/image': additional properties 'tags'", id="key of the chart"),
+        pytest.param("tolerations: [{effects: NoExecute}]", "'/tolerations/0'", id="toleration"),
+        pytest.param(
+            "nodeOverrides: [{selector: {matchLabels: {a: on}}}]", "/nodeOverrides/0/selector/matchLabels/a", id="label"
+        ),
+        pytest.param("nodeOverrides: [{selectors: {}}]", "'/nodeOverrides/0'", id="override"),
+        pytest.param("startupTaint: {enable: true}", "'/startupTaint'", id="taint"),
+        pytest.param("test: {resource: gpu}", "/test/resource", id="resource"),
+        pytest.param(
+            "openshift: {securityContextConstraints: create}", "/openshift/securityContextConstraints", id="openshift"
+        ),
+        pytest.param("resources: {limits: {memory: lots}}", "/resources/limits/memory", id="quantity"),
+    ],
+)
+def test_a_mistake_is_refused_with_its_place(helm: Helm, tmp_path: Path, values: str, place: str) -> None:
+    file = tmp_path / "values.yaml"
+    file.write_text(values)
+    with pytest.raises(RefusedError) as caught:
+        helm.render("--values", file)
+    assert place in str(caught.value)
+
+
+CALM = (
+    "devices.gpu.sharedDevNum=5",
+    "devices.gpu.enabled=false",
+    "devices.gpu.cdi=both",
+    "devices.sgx.enclaveLimit=1",
+    "devices.dsa.sharedDevNum=5",
+    "devices.iaa.enabled=false",
+    "log.level=debug",
+    "health.rescanSeconds=5",
+    "simulation.node=xeon",
+    "commonLabels.team=a",
+    "commonAnnotations.team=a",
+    "networkPolicy.enabled=false",
+    "nodeFeatureRules.enabled=true",
+    "openshift.securityContextConstraints=true",
+    "serviceAccount.annotations.a=b",
+    "test.resource=gpu.intel.com/xe",
+)
+"""Changes that no running pod notices but through its file."""
+
+RESTARTING = (
+    "image.registry=r",
+    "image.repository=r",
+    "image.tag=v2",
+    "image.pullPolicy=Always",
+    "image.pullSecrets={a}",
+    "kubelet.devicePluginDirectory=/a",
+    "kubelet.podResourcesSocket=/a/b",
+    "cdi.directory=/a",
+    "hostMounts.recursiveReadOnly=true",
+    "seLinux.type=spc_t",
+    "resources.limits.memory=1Gi",
+    "priorityClassName=a",
+    "nodeSelector.a=b",
+    "tolerations[0].operator=Exists",
+    "podLabels.a=b",
+    "podAnnotations.a=b",
+    "serviceAccount.name=a",
+    "startupTaint.enabled=true",
+    "nodeOverrides[0].devices.gpu.enabled=false",
+)
+
+
+@pytest.mark.parametrize("setting", CALM)
+def test_these_changes_restart_no_pod(helm: Helm, setting: str) -> None:
+    before, after = helm.render(), helm.render("--set", setting)
+    assert after != before
+    assert after.agent == before.agent
+
+
+@pytest.mark.parametrize("setting", RESTARTING)
+def test_these_changes_restart_pods_and_the_notes_say_so(helms: tuple[Helm, ...], setting: str) -> None:
+    helm = helms[-1]
+    assert helm.render("--set", setting).agent != helm.render().agent
+    key = setting.partition("=")[0].partition("[")[0]
+    said = helm.notes().rpartition("Pods are restarted")[2]
+    assert any(word in said for word in (key, key.partition(".")[0]))
+
+
+def test_another_override_restarts_no_pod(helm: Helm) -> None:
+    first = ("--set", "nodeOverrides[0].devices.gpu.enabled=false")
+    second = (*first, "--set", "nodeOverrides[1].devices.sgx.enabled=false")
+    assert helm.render(*second).file != helm.render(*first).file
+    assert helm.render(*second).agent == helm.render(*first).agent
+
+
+def test_the_file_arrives_in_the_directory_that_is_watched(helm: Helm) -> None:
+    rendered = helm.render()
+    (container,) = rendered.agent["spec"]["containers"]
+    file = container["args"][container["args"].index("--config") + 1]
+    (mount,) = (each for each in container["volumeMounts"] if each["name"] == "config")
+    assert file == f"{mount['mountPath']}/config.yaml"
+    assert "subPath" not in mount  # it would never be brought up to date
