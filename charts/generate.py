@@ -32,8 +32,8 @@ What a change of these values does to running pods is said in [install.md](insta
 AGENTS = """
 ## The agent's configuration
 
-No change of these values restarts a pod, with three exceptions: the paths of `kubelet` and `cdi`, which are mounts;
-`startupTaint`; and the first of `nodeOverrides`, which brings the right to read nodes.
+No change of these values restarts a pod, with these exceptions: the paths of `kubelet` and `cdi`, which are mounts;
+`simulation`, which is read once; `startupTaint`, and the first of `nodeOverrides`, which bring rights in the API.
 """
 
 _PATTERNS = {str(msgspec.json.schema(each)["pattern"]): words_ for each, words_ in WORDS.items()}

@@ -212,8 +212,8 @@ class Selector(Section, frozen=True, kw_only=True):
 class Override(Section, frozen=True, kw_only=True):
     """What is different on some nodes."""
 
-    selector: Selector = Selector()
-    devices: Json = {}
+    selector: Selector
+    devices: Json
 
 
 class StartupTaint(Section, frozen=True, kw_only=True):

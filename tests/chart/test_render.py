@@ -169,7 +169,11 @@ def test_a_chart_may_depend_on_this_one(helm: Helm, tmp_path: Path, enabled: boo
     [
         pytest.param((), "nothing; it has no token", id="no rights"),
         pytest.param(("--set", "startupTaint.enabled=true"), "remove its taint intel.com/agent-not-ready", id="taint"),
-        pytest.param(("--set", "nodeOverrides[0].devices.gpu.enabled=false"), "get nodes.", id="overrides"),
+        pytest.param(
+            ("--set", "nodeOverrides[0].selector.matchLabels.a=b,nodeOverrides[0].devices.gpu.enabled=false"),
+            "get nodes.",
+            id="overrides",
+        ),
         pytest.param(("--set", "simulation.node=xeon"), 'THE DEVICES ARE PRETENDED (machine "xeon")', id="simulation"),
         pytest.param(("--set", "devices.gpu.sharedDevNum=7"), "sharedDevNum: 7", id="what is set"),
         pytest.param(("--set", "test.resource=gpu.intel.com/xe"), "test intel-agent", id="test"),

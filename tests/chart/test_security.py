@@ -11,7 +11,7 @@ from intel_agent.config.schema import Json, entries, items
 from .helm import VALUES, Helm, Object
 
 POLICY = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
-OVERRIDE = ("--set", "nodeOverrides[0].devices.gpu.enabled=false")
+OVERRIDE = ("--set", "nodeOverrides[0].selector.matchLabels.a=b,nodeOverrides[0].devices.gpu.enabled=false")
 TAINT = ("--set", "startupTaint.enabled=true")
 PAGES = pytest.mark.parametrize("values", VALUES, ids=lambda values: str(values.stem))
 

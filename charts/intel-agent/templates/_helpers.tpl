@@ -84,3 +84,13 @@ mountPropagation: HostToContainer
 {{- end }}
 {{- with $all }}{{ toYaml . }}{{ end }}
 {{- end }}
+
+{{- /* The agent reads the name of a pretended machine once, when it starts: another name is another pod. */}}
+{{- define "intel-agent.podAnnotations" -}}
+{{- with (.Values.simulation | default dict).node }}
+intel.com/simulated-node: {{ . | quote }}
+{{- end }}
+{{- with .Values.podAnnotations }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
