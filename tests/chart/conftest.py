@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from .apis import source
-from .helm import VERSIONS, Helm, binary
+from .helm import VERSIONS, Helm, built
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -17,8 +17,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build and fetch what tests need, so that no test's deadline is spent on it."""
     if any(item.get_closest_marker("chart") is not None for item in session.items):
-        for version in VERSIONS:
-            binary(version)
+        for program in (*VERSIONS, "policy"):
+            built(program)
         source()
 
 

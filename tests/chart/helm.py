@@ -55,10 +55,10 @@ class Rendered(tuple[Object, ...]):
 
 
 @functools.cache
-def binary(version: str) -> Path:
-    """Return the program that `<version>/build.sh` builds, or finds in its cache."""
-    answer = subprocess.run([HERE / version / "build.sh"], check=True, stdout=subprocess.PIPE, text=True)
-    return Path(answer.stdout.strip()) / "helm"
+def built(name: str) -> Path:
+    """Return the folder of the program that `<name>/build.sh` builds, or finds in its cache."""
+    answer = subprocess.run([HERE / name / "build.sh"], check=True, stdout=subprocess.PIPE, text=True)
+    return Path(answer.stdout.strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Helm:
         """
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.home)}
         done = subprocess.run(
-            [binary(self.version), *arguments], env=environment, capture_output=True, text=True, check=False
+            [built(self.version) / "helm", *arguments], env=environment, capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise RefusedError(done.stdout + done.stderr)
