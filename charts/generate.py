@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -14,6 +14,9 @@ from intel_agent.config.schema import Json, Schema, described, entries, items, r
 HERE = Path(__file__).resolve().parent
 SCHEMA = HERE / "intel-agent" / "values.schema.json"
 PAGE = HERE.parent / "docs" / "chart-values.md"
+
+MOUNTS = ("kubelet", "cdi")
+"""Sections of the agent's file whose paths are mounts, too."""
 
 HEAD = """\
 # Values of the Helm chart
@@ -61,22 +64,35 @@ def made() -> Mapping[Path, str]:
 
 def schema() -> dict[str, Json]:
     """Return the schema of the values: draft-07, which Helm 3 and Helm 4 read, closed, without references."""
+    chart, agent = own(), agents()
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Values of the chart intel-agent",
         "type": "object",
-        "properties": {**own(), **agents(), "global": {"description": "Values of all charts.", "type": "object"}},
+        "properties": {**chart, **agent, "global": {"description": "Values of all charts.", "type": "object"}},
+        "required": [key for key, part in {**chart, **agent}.items() if "required" in entries(part)],
         "additionalProperties": False,
     }
 
 
 def own() -> dict[str, Json]:
-    return _properties(described(Values))
+    return _with_required(_properties(described(Values)), except_=("resources",))
 
 
 def agents() -> dict[str, Json]:
     agent = _properties(root())
+    agent |= _with_required({key: agent[key] for key in MOUNTS})
     return agent | {key: part for key, part in _properties(described(Coming)).items() if key not in agent}
+
+
+def _with_required(properties: Schema, except_: Collection[str] = ()) -> dict[str, Json]:
+    """Return the properties; in sections that templates look into, no default may be taken away by a `null`."""
+    return {
+        key: {**entries(part), "required": list(entries(entries(part)["properties"]))}
+        if "properties" in entries(part) and key not in except_
+        else part
+        for key, part in properties.items()
+    }
 
 
 def _properties(part: Schema) -> dict[str, Json]:

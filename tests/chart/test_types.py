@@ -19,6 +19,7 @@ from .apis import complaints
 
 CHARTS = Path(__file__).parents[2] / "charts"
 CHART = CHARTS / "intel-agent"
+DOCS = CHARTS.parent / "docs"
 VALUES: dict[str, Json] = yaml.safe_load((CHART / "values.yaml").read_text())
 
 
@@ -83,6 +84,28 @@ def test_every_value_is_described(schema: Schema) -> None:
 def test_the_template_knows_which_values_are_not_the_agents() -> None:
     (line,) = re.findall(r"\$own := list ([^}]*)\}", (CHART / "templates" / "_helpers.tpl").read_text())
     assert re.findall(r'"(\w+)"', line) == sorted({*own(), "global"})
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    """Yield the values files that people read, with their place: blocks of the documentation, comments of the chart."""
+    for page in (*DOCS.glob("install/*.md"), DOCS / "configuration.md", DOCS.parent / "README.md"):
+        for block in re.findall(r"^ *```yaml\n(.*?)^ *```", page.read_text(), re.DOTALL | re.MULTILINE):
+            if "limits:" not in block:  # what a pod says
+                yield page.name, block
+    for block in re.findall(r"(?:^#   .*\n)+", (CHART / "values.yaml").read_text(), re.MULTILINE):
+        yield "values.yaml", re.sub(r"^#   ", "", block, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("text", [pytest.param(text, id=place) for place, text in examples()])
+def test_examples_are_values(schema: Schema, text: str) -> None:
+    sections: dict[str, Json] = {key: _open(each) for key, each in entries(schema["properties"]).items()}
+    part: dict[str, Json] = {**schema, "required": [], "properties": sections}
+    assert complaints(part, yaml.safe_load(text)) == []
+
+
+def _open(part: Json) -> dict[str, Json]:
+    """Return the section's schema without what has to be there: Helm adds the defaults."""
+    return {key: each for key, each in entries(part).items() if key != "required"}
 
 
 def test_questions_are_about_values_there_are(schema: Schema) -> None:

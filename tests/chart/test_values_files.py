@@ -137,6 +137,9 @@ def test_numbers_stay_whole(helm: Helm, tmp_path: Path) -> None:
         pytest.param(
             "openshift: {securityContextConstraints: create}", "/openshift/securityContextConstraints", id="openshift"
         ),
+        pytest.param("kubelet:", "missing property 'kubelet'", id="a section taken away"),
+        pytest.param("cdi: {directory: }", "'/cdi': missing property 'directory'", id="a path taken away"),
+        pytest.param("image: {repository: }", "'/image': missing property 'repository'", id="a name taken away"),
         pytest.param("resources: {limits: {memory: lots}}", "/resources/limits/memory", id="quantity"),
     ],
 )
@@ -146,6 +149,14 @@ def test_a_mistake_is_refused_with_its_place(helm: Helm, tmp_path: Path, values:
     with pytest.raises(RefusedError) as caught:
         helm.render("--values", file)
     assert place in str(caught.value)
+
+
+def test_defaults_that_may_be_missing_can_be_taken_away(helm: Helm, tmp_path: Path) -> None:
+    file = tmp_path / "values.yaml"
+    file.write_text("log:\nresources: {limits: {memory: }}\npriorityClassName:\nnodeSelector: {kubernetes.io/os: }\n")
+    spec = helm.render("--values", file).agent["spec"]
+    assert spec["containers"][0]["resources"] == {"limits": {}, "requests": {"memory": "64Mi"}}
+    assert {"priorityClassName", "nodeSelector"} & set(spec) == set()
 
 
 CALM = (
