@@ -108,6 +108,11 @@ def _open(part: Json) -> dict[str, Json]:
     return {key: each for key, each in entries(part).items() if key != "required"}
 
 
+def test_templates_know_no_kind_of_device() -> None:
+    templates = {each.name: each.read_text() for each in (CHART / "templates").rglob("*") if each.is_file()}
+    assert [name for name, text in templates.items() if re.search(r"\.(devices|log|health)\b", text)] == []
+
+
 def test_questions_are_about_values_there_are(schema: Schema) -> None:
     known = dict(leaves(schema))
     questions: list[Json] = []
