@@ -144,7 +144,7 @@ class HostMounts(Section, frozen=True, kw_only=True):
             description="Whether what is mounted below them (cgroups, debugfs) is read-only, too. It needs Kubernetes "
             "1.30 and a container runtime that can; then mounts that the node makes later are not seen."
         ),
-    ] = False
+    ] = True
 
 
 class Test(Section, frozen=True, kw_only=True):

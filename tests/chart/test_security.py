@@ -15,7 +15,7 @@ OVERRIDE = ("--set", "nodeOverrides[0].selector.matchLabels.a=b,nodeOverrides[0]
 TAINT = ("--set", "startupTaint.enabled=true")
 PAGES = pytest.mark.parametrize("values", VALUES, ids=lambda values: str(values.stem))
 
-READ = {"readOnly": True, "mountPropagation": "HostToContainer"}
+READ = {"readOnly": True, "recursiveReadOnly": "IfPossible"}
 MOUNTS = {
     "/etc/intel-agent": {"name": "config", "readOnly": True},
     "/host/dev": {"name": "dev", **READ},
@@ -95,10 +95,10 @@ def test_paths_of_kubelet_and_cdi_are_mounted_where_they_are(helm: Helm) -> None
     assert {path for path, _ in moved.values()} <= set(mounts(helm, *values))
 
 
-def test_what_is_mounted_below_can_be_read_only_too(helm: Helm) -> None:
-    deep = {"readOnly": True, "recursiveReadOnly": "IfPossible"}
-    changed = {"/host/dev": {"name": "dev", **deep}, "/host/sys": {"name": "sys", **deep}}
-    assert mounts(helm, "--set", "hostMounts.recursiveReadOnly=true") == MOUNTS | changed
+def test_what_the_node_mounts_later_can_be_seen_instead_of_being_read_only(helm: Helm) -> None:
+    seen = {"readOnly": True, "mountPropagation": "HostToContainer"}
+    changed = {"/host/dev": {"name": "dev", **seen}, "/host/sys": {"name": "sys", **seen}}
+    assert mounts(helm, "--set", "hostMounts.recursiveReadOnly=false") == MOUNTS | changed
 
 
 def test_there_is_never_more_than_one_agent_on_a_node(helm: Helm) -> None:
