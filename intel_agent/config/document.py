@@ -88,13 +88,27 @@ def read(text: str) -> Node | None:
     Raises:
         DocumentError: it is not one YAML document, too large or too deep.
     """
+    return next(iter(_parsed(text, 1)), None)
+
+
+def read_all(text: str) -> tuple[Node, ...]:
+    """Return the documents in `text`; those with nothing in them are left out.
+
+    Raises:
+        DocumentError: it is not YAML, too large or too deep.
+    """
+    return _parsed(text, None)
+
+
+def _parsed(text: str, most: int | None) -> tuple[Node, ...]:
+    """Return the documents in `text`, which may have at most so many."""
     if len(text.encode(errors="surrogatepass")) > LIMIT:
         raise DocumentError(1, f"found more than {LIMIT} bytes; allowed {LIMIT}")
     if (odd := _UNPRINTABLE.search(text)) is not None:
         line = text.count("\n", 0, odd.start()) + 1
         raise DocumentError(line, f"found the character U+{ord(odd[0]):04X}; allowed printable ones")
     try:
-        return _document(_events(text))
+        return tuple(each for each in _documents(_events(text), most) if not _is_nothing(each))
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(text, error) from error
 
@@ -116,17 +130,18 @@ def _events(text: str) -> Iterator[yaml.Event]:
     return yaml.parse(text, Loader=_LOADER)  # type: ignore[no-any-return,unused-ignore]  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]  # PyYAML's types do not say what it yields
 
 
-def _document(events: Iterator[yaml.Event]) -> Node | None:
-    document: Node | None = None
+def _documents(events: Iterator[yaml.Event], most: int | None) -> Iterator[Node]:
+    count = 0
     for event in events:
-        match event:
-            case yaml.DocumentStartEvent():
-                if document is not None:
-                    raise DocumentError(_line(event), "found a second document; allowed one")
-                document = _node(next(events), events, DEPTH)
-            case _:
-                pass
-    return None if isinstance(document, Scalar) and document.text == "" and document.value is None else document
+        if isinstance(event, yaml.DocumentStartEvent):
+            if count == most:
+                raise DocumentError(_line(event), "found a second document; allowed one")
+            count += 1
+            yield _node(next(events), events, DEPTH)
+
+
+def _is_nothing(document: Node) -> bool:
+    return isinstance(document, Scalar) and document.text == "" and document.value is None
 
 
 def _node(event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intel_agent.config.document import DEPTH, LIMIT, DocumentError, Entries, Items, Refused, Scalar, read, resolved
+from intel_agent.config.document import DEPTH, LIMIT, DocumentError, Entries, Items, Refused, Scalar, read, read_all, resolved
 
 CORE = [
     ("", None),
@@ -93,6 +93,19 @@ def test_nodes_know_their_lines() -> None:
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "---\n...\n", "%YAML 1.2\n---\n"])
 def test_an_empty_document_is_nothing(text: str) -> None:
     assert read(text) is None
+
+
+def test_documents_are_read_in_order_without_empty_ones() -> None:
+    text = "a: 1\n---\n# nothing\n---\n- x\n...\n---\n--- ''\n"
+    first = Entries(1, ((Scalar(1, "a", "a"), Scalar(1, "1", 1)),))
+    assert read_all(text) == (first, Items(5, (Scalar(5, "x", "x"),)), Scalar(8, "", ""))
+    assert read_all("") == read_all("---\n---\n") == ()
+
+
+def test_a_broken_document_behind_others_is_refused_with_its_line() -> None:
+    with pytest.raises(DocumentError, match="found no YAML") as caught:
+        read_all("a: 1\n---\nb: [\n")
+    assert caught.value.line == 3
 
 
 def test_aliases_are_refused_where_they_stand() -> None:
