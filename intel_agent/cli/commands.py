@@ -21,6 +21,8 @@ ROOT: Final = Option(
     completes="directory",
     help="where to find the node's sys/ and dev/; in a pod that is where the host is mounted (default: /)",
 )
+CHARTS: Final = ("gpu", "sgx", "dsa", "iaa", "qat", "npu", "dlb")
+"""The kinds of devices whose old plugin has a chart."""
 HOST_ROOT: Final = Option(
     names=("--host-root",),
     metavar="DIR",
@@ -70,6 +72,12 @@ def _schema(values: Values) -> int:
 
     sys.stdout.write(json.dumps(config.schema(), indent=2, ensure_ascii=False) + "\n")
     return 0
+
+
+def _migrate(values: Values) -> int:
+    from intel_agent.cli import migrate
+
+    return migrate.run(values.files, values.chart, values.hardware_labels)
 
 
 def _completion(values: Values) -> int:
@@ -156,6 +164,39 @@ COMMANDS: Final = (
         name="config schema",
         summary="print the JSON Schema of the configuration file",
         run=_schema,
+    ),
+    Command(
+        name="migrate",
+        summary="make a values file of the resources of the old device plugins",
+        description="Read the resources of the Intel device plugins operator, values of the old plugins' charts, or\n"
+        "the configuration of the SR-IOV network device plugin, and print an equal values file for the\n"
+        "chart of intel-agent. Every value says where it comes from. What has no equivalent is said on standard\n"
+        "error and in comments, with what to do instead.",
+        epilog="from a cluster:\n"
+        "  kubectl get $(kubectl api-resources --api-group=deviceplugin.intel.com -o name | paste -sd,) -o yaml |\n"
+        "    intel-agent migrate - > values.yaml\n\n"
+        "exits with 0 when everything is carried over, with 1 when something has no equivalent",
+        run=_migrate,
+        options=(
+            Option(
+                names=("files",),
+                metavar="FILE",
+                completes="file",
+                several=True,
+                help="YAML or JSON with any number of objects, or a values file; -: standard input",
+            ),
+            Option(
+                names=("--chart",),
+                choices=CHARTS,
+                help="whose a values file is that does not say it itself",
+            ),
+            Option(
+                names=("--hardware-labels",),
+                choices=("drop", "keep"),
+                default="drop",
+                help="what to do with labels for nodes that have the hardware: the agent looks itself (default: drop)",
+            ),
+        ),
     ),
     Command(
         name="completion",

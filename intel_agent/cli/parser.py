@@ -36,6 +36,8 @@ class Option:
     choices: tuple[str, ...] | None = None
     type: Callable[[str], object] = str
     completes: Literal["file", "directory"] | None = None
+    several: bool = False
+    """Whether there may be more than one value; at least one is needed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,4 +108,5 @@ def _add(add: AddParser, name: str, command: Command) -> None:
             default=option.default,
             choices=option.choices,
             type=option.type,
+            nargs="+" if option.several else None,
         )

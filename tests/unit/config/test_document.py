@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intel_agent.config.document import DEPTH, LIMIT, DocumentError, Entries, Items, Refused, Scalar, read, read_all, resolved
+from intel_agent.config.document import (
+    DEPTH,
+    LIMIT,
+    DocumentError,
+    Entries,
+    Items,
+    Refused,
+    Scalar,
+    read,
+    read_all,
+    resolved,
+)
 
 CORE = [
     ("", None),

@@ -1,0 +1,175 @@
+"""Resources found in objects: custom resources, values of the old charts, the SR-IOV plugin's configuration."""
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from intel_agent.config.schema import Json
+from intel_agent.errors import AgentError
+from intel_agent.migrate import charts
+from intel_agent.migrate.kinds import GROUP, KINDS, VERSION
+from intel_agent.migrate.model import Branch, Given, Leaf, Note, Plugin
+from intel_agent.migrate.objects import Object, objects
+from intel_agent.migrate.plugin import Resource, plugin
+from intel_agent.migrate.text import scalar, shown
+from intel_agent.migrate.written import commented
+
+_IDENTITY = frozenset({"apiVersion", "kind", "metadata", "status"})
+"""What an object says of itself, and what others say of it: nothing that anybody set."""
+
+_PROVISIONING = re.compile(r"(dsa|iaa|qat)(-.*)?\.conf")
+_SRIOV_FIELDS = ("resourceName", "resourcePrefix", "deviceType", "excludeTopology", "selectors", "additionalInfo")
+_SRIOV_SELECTORS = (
+    "vendors", "devices", "drivers", "pciAddresses", "acpiIndexes", "pfNames", "rootDevices", "linkTypes",
+    "ddpProfiles", "pKeys", "isRdma", "needVhostNet", "vdpaType", "auxTypes",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What an object comes to."""
+
+    plugins: tuple[Plugin, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+
+def found(given: Object, chart: str | None) -> Found:
+    """Return what the object asks for; `chart` says whose a values file is that does not say it itself."""
+    if given.text("kind") and "apiVersion" in given.fields:
+        return _of_kubernetes(given)
+    if (pools := _likely(given, "resourceList")) is not None:
+        return _sriov(given, pools)
+    resource, notes = charts.resource(given, chart)
+    return _plugin(resource, notes) if resource is not None else Found((), notes)
+
+
+def _plugin(resource: Resource, notes: tuple[Note, ...]) -> Found:
+    asked, lost = plugin(resource)
+    return Found((asked,), _by_line((*notes, *lost)))
+
+
+def _by_line(notes: Iterable[Note]) -> tuple[Note, ...]:
+    """Return the notes on one object in the order of its lines."""
+    return tuple(sorted(notes, key=lambda note: int(note.place.rpartition(":")[2])))
+
+
+def _of_kubernetes(given: Object) -> Found:
+    name = given.text("metadata", "name")
+    subject = f"{shown(given.text('kind'))} {shown(name)}".rstrip()
+    group, _, version = given.text("apiVersion").rpartition("/")
+    kind = next((each for each in KINDS if group == GROUP and each.name == given.text("kind")), None)
+    if kind is None:
+        if given.text("kind") == "ConfigMap":
+            return _config_map(given, subject)
+        return Found((), (_foreign(given, subject),))
+    notes = [_unknown(subject, each) for key, each in given.fields.items() if key not in {*_IDENTITY, "spec"}]
+    if version != VERSION:
+        text = f"found {shown(version)}; taken for {VERSION}, the only one that is known"
+        notes.append(Note(given.fields["apiVersion"].place, subject, "apiVersion", text))
+    spec = given.inside("spec")
+    if spec is None and given.fields.get("spec", Given("", "", None)).value is not None:
+        notes.append(Note(given.fields["spec"].place, subject, "spec", "left out: allowed a section"))
+    defaults = {key: each.default for key, each in kind.settings.items() if each.default is not None}
+    fields: Mapping[str, Given] = spec.fields if spec else {}
+    return _plugin(Resource(kind, subject, given.place, fields, defaults, "the operator's default"), tuple(notes))
+
+
+def _foreign(given: Object, subject: str) -> Note:
+    if given.text("apiVersion").startswith("fpga.intel.com/"):
+        return Note(given.place, subject, "", "the operator's FPGA webhook is not replaced: keep the operator for it")
+    known = ", ".join(each.name for each in KINDS)
+    return Note(given.place, subject, "", f"not read; read are {known} of {GROUP}/{VERSION}, and ConfigMap")
+
+
+def _unknown(subject: str, given: Given) -> Note:
+    return Note(given.place, subject, given.path, f"found {scalar(given.value)}; no field that is known here")
+
+
+def _config_map(given: Object, subject: str) -> Found:
+    notes: list[Note] = []
+    plugins: list[Plugin] = []
+    data = given.inside("data")
+    for key, each in data.fields.items() if data else ():
+        inner = _document(each.value, f"{each.place}: data.{shown(key)}")
+        if inner is not None and (pools := _likely(inner, "resourceList")) is not None:
+            more = _sriov(inner, pools)
+            plugins += more.plugins
+            notes += more.notes
+        elif _PROVISIONING.fullmatch(key):
+            text = "the agent does not set up devices: see docs/migrate.md, What is not replaced"
+            notes.append(Note(each.place, subject, each.path, f"no equivalent: {text}"))
+        else:
+            notes.append(Note(each.place, subject, each.path, "not read: no configuration of the SR-IOV plugin"))
+    notes += [_unknown(subject, each) for key, each in given.fields.items() if key not in {*_IDENTITY, "data"}]
+    return Found(tuple(plugins), tuple(notes))
+
+
+def _document(value: Json, source: str) -> Object | None:
+    """Return the one object in a text, or `None` when it is something else."""
+    try:
+        inner = objects(value, source) if isinstance(value, str) else ()
+    except AgentError:
+        return None
+    return inner[0] if len(inner) == 1 else None
+
+
+def _likely(section: Object, name: str) -> str | None:
+    """Return the key that the SR-IOV plugin takes for `name`: it does not regard case."""
+    return next((key for key in section.fields if key.lower() == name.lower()), None)
+
+
+def _sriov(given: Object, list_key: str) -> Found:
+    """Return the pools of the SR-IOV network device plugin. This version has none: they are kept in comments."""
+    subject = "SR-IOV network device plugin"
+    notes: list[Note] = []
+    plugins: list[Plugin] = []
+    for each in given.each(list_key):
+        if isinstance(each, Given):
+            notes.append(_unknown(subject, each))
+        else:
+            plugins.append(_pool(each, subject))
+            name = _resource_name(each)
+            text = "network functions are not offered by this version: keep the old plugin for them"
+            notes += [Note(each.place, subject, name, text), *_unknown_pool_fields(each, subject)]
+    notes += [_unknown(subject, each) for key, each in given.fields.items() if key != list_key]
+    if not plugins and not notes:
+        notes.append(Note(given.place, subject, list_key, "found no resource in it"))
+    return Found(tuple(plugins), tuple(notes))
+
+
+def _resource_name(pool: Object) -> str:
+    prefix = pool.text(_likely(pool, "resourcePrefix") or "") or "intel.com"
+    return shown(f"{prefix}/{pool.text(_likely(pool, 'resourceName') or '')}")
+
+
+def _pool(pool: Object, subject: str) -> Plugin:
+    fields = Branch({key: Leaf(each.value, each.place) for key, each in pool.fields.items()})
+    what = f"{pool.place}: {subject}: {_resource_name(pool)}: not offered by this version. It says:"
+    return Plugin(subject, pool.place, "nic", {}, comments=(what, *commented(fields)), offered=False)
+
+
+def _unknown_pool_fields(pool: Object, subject: str) -> Iterator[Note]:
+    yield from _unlisted(pool, _SRIOV_FIELDS, subject)
+    key = _likely(pool, "selectors") or ""
+    selectors = pool.inside(key)
+    for each in (selectors,) if selectors else pool.each(key):
+        if isinstance(each, Object):
+            yield from _unlisted(each, _SRIOV_SELECTORS, subject)
+        else:
+            yield _unknown(subject, each)
+
+
+def _unlisted(section: Object, known: tuple[str, ...], subject: str) -> Iterator[Note]:
+    """Yield the keys that the plugin does not know. It compares them without regard to case."""
+    lower = {each.lower() for each in known}
+    for key, each in section.fields.items():
+        if key.lower() not in lower:
+            near = difflib.get_close_matches(key, known, 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            yield Note(each.place, subject, each.path, f"found {_brief(each.value)}; the plugin ignores it{meant}")
+
+
+def _brief(value: Json) -> str:
+    return json.dumps(value) if isinstance(value, dict | list) else scalar(value)

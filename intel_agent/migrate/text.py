@@ -1,0 +1,35 @@
+"""Values and words of people on one line, so that nothing in them can break out of it."""
+
+import json
+import re
+
+from intel_agent.config.document import resolved
+from intel_agent.config.schema import Json
+
+_SIMPLE = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")
+_ODD = re.compile("[^ -~\xa1-\u1fff\u2070-\ud7ff]")
+"""Characters that are written as escapes: those that a reader of YAML, or a person, could take for something else."""
+
+
+def scalar(value: Json) -> str:
+    """Return the value on one line: JSON, which YAML contains, but texts without quotes where these say nothing."""
+    if isinstance(value, str) and _SIMPLE.fullmatch(value) and resolved(value) == value:
+        return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return escaped(json.dumps(value, ensure_ascii=False))
+
+
+def shown(text: str) -> str:
+    """Return a text that people gave so that it fits on a line: quoted if something in it is odd."""
+    return scalar(text) if _ODD.search(text) else text
+
+
+def escaped(text: str) -> str:
+    """Return a line of text with escapes for what is odd."""
+    return _ODD.sub(_escape, text)
+
+
+def _escape(odd: re.Match[str]) -> str:
+    code = ord(odd[0])
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - what fits into four digits

@@ -1,0 +1,230 @@
+"""What can be given: several documents, lists, JSON, values of the old charts, the SR-IOV plugin's configuration."""
+
+import json
+
+import pytest
+import yaml
+
+from intel_agent.cli.commands import CHARTS
+from intel_agent.config.schema import Json, entries
+from intel_agent.errors import AgentError
+from intel_agent.migrate import Migration, charts, kinds, migrated
+
+OFF: Json = {"enabled": False}
+NONE: dict[str, Json] = dict.fromkeys(kinds.sections(), OFF)
+
+GPU = "apiVersion: deviceplugin.intel.com/v1\nkind: GpuDevicePlugin\nmetadata: {name: a}\nspec: {sharedDevNum: 2}\n"
+DSA = GPU.replace("Gpu", "Dsa").replace("2", "3")
+
+
+def of(text: str, chart: str | None = None) -> Migration:
+    migration = migrated([("f", text)], chart=chart)
+    assert yaml.safe_load(migration.text) == migration.values
+    return migration
+
+
+def said(migration: Migration) -> list[str]:
+    return [str(note) for note in migration.notes]
+
+
+def listed(kind: str, *objects: str) -> str:
+    return json.dumps({"apiVersion": "v1", "kind": kind, "items": [yaml.safe_load(each) for each in objects]}, indent=1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(f"---\n{GPU}---\n# nothing\n---\n{DSA}...\n", id="documents"),
+        pytest.param(listed("List", GPU, DSA), id="list of kubectl"),
+        pytest.param(listed("GpuDevicePluginList", GPU) + "\n---\n" + DSA, id="list of the API server"),
+        pytest.param(listed("List", listed("List", GPU), DSA), id="list in a list"),
+        pytest.param(listed("List", GPU, DSA).replace(" ", "\t"), id="JSON with tabs"),
+    ],
+)
+def test_every_object_is_found(text: str) -> None:
+    devices: dict[str, Json] = {**NONE, "gpu": {"sharedDevNum": 2}, "dsa": {"sharedDevNum": 3}}
+    assert of(text).values == {"devices": devices}
+
+
+def test_lines_are_those_of_the_file() -> None:
+    assert "# f:9: spec.sharedDevNum" in of(f"# one\n# two\n---\n{GPU}---\n".replace("spec: {", "spec:\n  {\n  ")).text
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        pytest.param("", "nothing was given: no object and no values in any of the files", id="nothing"),
+        pytest.param(listed("List"), "nothing was given", id="an empty list"),
+        pytest.param("{}", "nothing was given", id="an empty object"),
+        pytest.param("a: [", "f:1: found no YAML", id="broken"),
+        pytest.param(f"{GPU}---\na: b: c\n", "f:6: found no YAML", id="broken behind a sound one"),
+        pytest.param("\n- a\n", "f:2: found a list; allowed an object or a values file", id="a list"),
+        pytest.param("No resources found\n", 'f:1: found "No resources found"; allowed an object', id="a text"),
+        pytest.param("a: &x 1\nb: *x\n", "f:2: found the alias *x: write the value out", id="alias"),
+        pytest.param("a: [!!str 1]", "f:1: found the tag tag:yaml.org,2002:str", id="tag"),
+        pytest.param("a: {b: 1,\n c: 2,\n b: 3}", "f:3: found b twice, first in line 1; allowed once", id="double"),
+        pytest.param("a: {1: 2}", "f:1: found 1 as a key; allowed a text in quotes", id="number as a key"),
+        pytest.param("a: 1\n", "f:1: found neither an object with apiVersion and kind, nor values that", id="unknown"),
+        pytest.param("[" * 9999, "inside each other", id="depth"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_its_line(text: str, complaint: str) -> None:
+    with pytest.raises(AgentError) as caught:
+        of(text)
+    assert complaint in str(caught.value)
+
+
+def test_other_objects_are_named() -> None:
+    pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n"
+    function = "apiVersion: fpga.intel.com/v2\nkind: FpgaRegion\nmetadata: {name: r}\n"
+    migration = of(f"{pod}---\n{function}---\n{GPU.replace('intel.com', 'example.com')}")
+    assert migration.values == {"devices": NONE}
+    assert [each[:40] for each in said(migration)] == [
+        "f:1: Pod p: not read; read are GpuDevice",
+        "f:5: FpgaRegion r: the operator's FPGA w",
+        "f:9: GpuDevicePlugin a: not read; read a",
+    ]
+
+
+def test_the_command_knows_the_charts() -> None:
+    assert set(CHARTS) == set(charts.CHARTS)
+
+
+GPU_CHART = """
+name: gpudeviceplugin-sample
+image: {hub: intel, tag: ""}
+initImage: {enable: false, hub: intel, tag: ""}
+sharedDevNum: 1
+logLevel: 2
+enableMonitoring: true
+allocationPolicy: none
+allowIDs: ""
+bypathMode: single
+nodeSelector: {intel.feature.node.kubernetes.io/gpu: 'true'}
+tolerations: []
+nodeFeatureRule: false
+annotations: {}
+"""
+
+
+def test_all_values_of_a_chart_are_those_of_its_resource() -> None:
+    migration = of(GPU_CHART)
+    assert migration.values == {"devices": {**NONE, "gpu": {"enableMonitoring": True}}}
+    assert migration.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "devices"),
+    [
+        ("allocationPolicy: packed", {"gpu": {"enableMonitoring": True, "preferredAllocationPolicy": "packed"}}),
+        ("enclaveLimit: 3", {"sgx": {"enclaveLimit": 3}}),
+        ("driver: idxd", {"dsa": {"sharedDevNum": 10}}),
+        ("name: iaadeviceplugin-mine", {"iaa": {"sharedDevNum": 10}}),
+        ("nodeSelector: {intel.feature.node.kubernetes.io/iaa: 'true'}", {"iaa": {"sharedDevNum": 10}}),
+        ("maxNumDevices: 3", {}),
+    ],
+)
+def test_values_tell_their_chart_and_its_defaults_hold(text: str, devices: dict[str, Json]) -> None:
+    assert entries(of(text).values["devices"]) == {**NONE, **devices}
+
+
+def test_an_option_says_whose_values_these_are() -> None:
+    assert entries(of("sharedDevNum: 3", "dsa").values["devices"]) == {**NONE, "dsa": {"sharedDevNum": 3}}
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [("", {"enabled": True}), ("nodeFeatureRule: true", {"enabled": True}), ("nodeFeatureRule: false", None)],
+)
+def test_the_charts_rules_for_node_feature_discovery_come_along(text: str, rules: Json) -> None:
+    assert of(f"enableMonitoring: false\n{text}").values.get("nodeFeatureRules") == rules
+    kept = of(f"maxNumDevices: 1\n{text}")
+    assert "nodeFeatureRules" not in kept.values
+    assert f"#   nodeFeatureRule: {'true' if rules else 'false'}  # " in kept.text
+
+
+def test_values_of_a_chart_without_an_equivalent_are_said() -> None:
+    text = "driver: idxd\nimage: {hub: my.registry/intel}\nannotations: {a: b}\n"
+    head = "values of the chart intel-device-plugins-dsa"
+    assert [each.split(";")[0] for each in said(of(text))] == [
+        f'f:1: {head}: initImage: found "intel/intel-idxd-config-initcontainer:0.36.0"',
+        f'f:2: {head}: image: found "my.registry/intel/intel-dsa-plugin:0.36.0"',
+        f'f:3: {head}: annotations: found {{"a": "b"}}',
+    ]
+    (note,) = [each for each in said(of("enclaveLimit: 1\ninitImage: {tag: x}\n")) if "initImage" in each]
+    assert note.endswith("initImage: no value of this chart: without effect before, too")
+
+
+def test_helm_adds_labels_to_the_charts_own() -> None:
+    label = "intel.feature.node.kubernetes.io/gpu"
+    for selector, labels in (
+        ("{a: b}", {"a": "b", label: "true"}),
+        (f"{{a: b, {label}: null}}", {"a": "b"}),
+        ("null", {label: "true"}),
+    ):
+        text = f"enableMonitoring: true\nnodeSelector: {selector}"
+        assert entries(migrated([("f", text)], keep_hardware_labels=True).values["nodeSelector"]) == labels
+
+
+def test_the_operators_chart_has_no_counterpart() -> None:
+    migration = of("manager: {devices: {gpu: true}}\nprivateRegistry: {registryUrl: 'r'}\n")
+    assert migration.values == {"devices": NONE}
+    assert [each.split(": ")[2] for each in said(migration)] == [
+        "the operator has no counterpart",
+        "privateRegistry",
+    ]
+
+
+SRIOV = """{
+  "resourceList": [
+    {"resourceName": "a", "selectors": {"vendors": ["8086"], "IsRdma": true, "pfNames": ["e0#0-2"]}},
+    {"ResourceName": "b", "resourcePrefix": "acme.com", "driver": "x",
+     "Selectors": [{"vendor": "8086"}, 5]},
+    "c"
+  ],
+  "resources": 1
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        pytest.param(SRIOV, "f", id="file"),
+        pytest.param(
+            f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: m}}\ndata:\n  c.json: {json.dumps(SRIOV)}\n",
+            "f:5: data.c.json",
+            id="ConfigMap",
+        ),
+    ],
+)
+def test_pools_of_the_sriov_plugin_are_named_and_kept(text: str, place: str) -> None:
+    migration = of(text)
+    head = "SR-IOV network device plugin"
+    ignored = "the plugin ignores it"
+    later = "network functions are not offered by this version: keep the old plugin for them"
+    assert migration.values == {"devices": NONE}
+    assert said(migration) == [
+        f"{place}:3: {head}: intel.com/a: {later}",
+        f"{place}:4: {head}: acme.com/b: {later}",
+        f"{place}:4: {head}: resourceList[1].driver: found x; {ignored}",
+        f'{place}:5: {head}: resourceList[1].Selectors[0].vendor: found "8086"; {ignored}; did you mean vendors?',
+        f"{place}:5: {head}: resourceList[1].Selectors[1]: found 5; no field that is known here",
+        f"{place}:6: {head}: resourceList[2]: found c; no field that is known here",
+        f"{place}:8: {head}: resources: found 1; no field that is known here",
+    ]
+    kept = f'# selectors: {{"vendors": ["8086"], "IsRdma": true, "pfNames": ["e0#0-2"]}}  # {place}:3'
+    assert f"  {kept}\n" in migration.text
+
+
+def test_other_config_maps_are_named() -> None:
+    data = "{dsa.conf: '[]', qat-node1.conf: a=b, x: 'a: [', y: 3, z: '{\"resourceList\": []}'}"
+    migration = of(f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: m}}\ndata: {data}\nbinaryData: {{}}\n")
+    assert [each.split(": ")[2] for each in said(migration)] == [
+        "data.dsa.conf",
+        "data.qat-node1.conf",
+        "data.x",
+        "data.y",
+        "SR-IOV network device plugin",
+        "binaryData",
+    ]
