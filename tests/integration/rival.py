@@ -1,6 +1,6 @@
 """A device plugin of somebody else: serves where it is told to, and registers like the Go plugins do."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from intel_agent._proto import v1beta1
 
 
 class Rival(v1beta1.DevicePluginBase):
-    """Lists its own two devices until `end` is set."""
+    """Lists its own devices until `end` is set, and hands out nothing but their names."""
 
-    def __init__(self) -> None:
+    def __init__(self, ids: Sequence[str]) -> None:
+        self.ids = ids
         self.end = anyio.Event()
         self.asked = 0
 
@@ -23,16 +24,22 @@ class Rival(v1beta1.DevicePluginBase):
         return v1beta1.DevicePluginOptions()
 
     async def list_and_watch(self, message: v1beta1.Empty) -> AsyncIterator[v1beta1.ListAndWatchResponse]:
-        yield v1beta1.ListAndWatchResponse(
-            devices=[v1beta1.Device(id=f"rival{number}", health="Healthy") for number in range(2)]
-        )
+        yield v1beta1.ListAndWatchResponse(devices=[v1beta1.Device(id=each, health="Healthy") for each in self.ids])
         await self.end.wait()
+
+    async def allocate(self, message: v1beta1.AllocateRequest) -> v1beta1.AllocateResponse:
+        return v1beta1.AllocateResponse(
+            container_responses=[
+                v1beta1.ContainerAllocateResponse(envs={"OLD": " ".join(each.devices_ids)})
+                for each in message.container_requests
+            ]
+        )
 
 
 @asynccontextmanager
-async def rival(socket: Path) -> AsyncGenerator[Rival]:
+async def rival(socket: Path, ids: Sequence[str] = ("rival0", "rival1")) -> AsyncGenerator[Rival]:
     """Serve a rival on `socket` until the block ends; its stream ends then, and its socket file goes."""
-    plugin = Rival()
+    plugin = Rival(ids)
     server = Server([plugin])
     await server.start(path=str(socket))
     try:
