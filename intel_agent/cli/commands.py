@@ -168,10 +168,10 @@ COMMANDS: Final = (
     Command(
         name="migrate",
         summary="make a values file of the resources of the old device plugins",
-        description="Read the resources of the Intel device plugins operator, values of the old plugins' charts, or\n"
-        "the configuration of the SR-IOV network device plugin, and print an equal values file for the\n"
-        "chart of intel-agent. Every value says where it comes from. What has no equivalent is said on standard\n"
-        "error and in comments, with what to do instead.",
+        description="Read the resources of the Intel device plugins operator, the old plugins' DaemonSets or the\n"
+        "values of their charts, or the configuration of the SR-IOV network device plugin, and print an\n"
+        "equal values file for the chart of intel-agent. Every value says where it comes from. What has no\n"
+        "equivalent is said on standard error and in comments, with what to do instead.",
         epilog="from a cluster:\n"
         "  kubectl get $(kubectl api-resources --api-group=deviceplugin.intel.com -o name | paste -sd,) -o yaml |\n"
         "    intel-agent migrate - > values.yaml\n\n"

@@ -39,9 +39,11 @@ class Object:
         """Return what stands behind a key, or `None` when there is none of that name."""
         return dict(_named(self.node)).get(key)
 
-    def inside(self, key: str) -> "Object | None":
-        """Return the section `key`, or `None` when there is none of that name."""
-        return self._section(key, self.node_of(key))
+    def inside(self, *keys: str) -> "Object | None":
+        """Return the section behind a path of keys, or `None` when there is none."""
+        first, *rest = keys
+        section = self._section(first, self.node_of(first))
+        return section.inside(*rest) if rest and section is not None else section
 
     def each(self, key: str) -> "tuple[Object | Given, ...]":
         """Return the items of the list `key`: sections as objects, and what is none as it was given."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from intel_agent.config.schema import Json
 from intel_agent.errors import AgentError
-from intel_agent.migrate import charts
+from intel_agent.migrate import charts, daemonsets
 from intel_agent.migrate.kinds import GROUP, KINDS, VERSION
 from intel_agent.migrate.model import Branch, Given, Leaf, Note, Plugin
 from intel_agent.migrate.objects import Object, objects
@@ -63,6 +63,8 @@ def _of_kubernetes(given: Object) -> Found:
     if kind is None:
         if given.text("kind") == "ConfigMap":
             return _config_map(given, subject)
+        if given.text("kind") == "DaemonSet":
+            return _daemon_set(given, subject)
         return Found((), (_foreign(given, subject),))
     notes = [_unknown(subject, each) for key, each in given.fields.items() if key not in {*_IDENTITY, "spec"}]
     if version != VERSION:
@@ -76,11 +78,21 @@ def _of_kubernetes(given: Object) -> Found:
     return _plugin(Resource(kind, subject, given.place, fields, defaults, "the operator's default"), tuple(notes))
 
 
+def _daemon_set(given: Object, subject: str) -> Found:
+    owners = given.inside("metadata")
+    for each in owners.each("ownerReferences") if owners else ():
+        if isinstance(each, Object) and any(kind.name == each.text("kind") for kind in KINDS):
+            made_by = f"{each.text('kind')} {each.text('name')}"
+            return Found((), (Note(given.place, subject, "", f"made by the operator: give {made_by} instead"),))
+    found_here = daemonsets.resource(given, subject)
+    return Found((), (_foreign(given, subject),)) if found_here is None else _plugin(*found_here)
+
+
 def _foreign(given: Object, subject: str) -> Note:
     if given.text("apiVersion").startswith("fpga.intel.com/"):
         return Note(given.place, subject, "", "the operator's FPGA webhook is not replaced: keep the operator for it")
     known = ", ".join(each.name for each in KINDS)
-    return Note(given.place, subject, "", f"not read; read are {known} of {GROUP}/{VERSION}, and ConfigMap")
+    return Note(given.place, subject, "", f"not read; read are {known}, and DaemonSets of plugins")
 
 
 def _unknown(subject: str, given: Given) -> Note:

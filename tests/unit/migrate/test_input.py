@@ -86,6 +86,84 @@ def test_other_objects_are_named() -> None:
     ]
 
 
+DAEMON_SET = """
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: intel-gpu-plugin}
+spec:
+  template:
+    spec:
+      nodeSelector: {pool: a}
+      tolerations: [{key: gpu}]
+      initContainers:
+      - image: intel/intel-gpu-initcontainer:0.36.0
+      containers:
+      - name: sidecar
+        image: intel/intel-gpu-levelzero:0.36.0
+      - name: plugin
+        image: my.registry/intel-gpu-plugin:0.36.0
+        args:
+        - -shared-dev-num=30
+        - -enable-monitoring
+        - --allocation-policy
+        - packed
+        - -v=5
+        - -temp-limit
+        - "80"
+"""
+
+
+def test_a_daemon_set_of_a_manifest_says_the_same_by_arguments() -> None:
+    migration = of(DAEMON_SET)
+    gpu: Json = {"sharedDevNum": 30, "enableMonitoring": True, "preferredAllocationPolicy": "packed"}
+    assert migration.values == {
+        "log": {"level": "debug"},
+        "devices": {**NONE, "gpu": gpu},
+        "nodeSelector": {"pool": "a"},
+        "tolerations": [{"key": "gpu"}],
+    }
+    head = "DaemonSet intel-gpu-plugin: spec.template.spec"
+    assert [each.split(";")[0] for each in said(migration)] == [
+        f'f:11: {head}.initContainers[0].image: found "intel/intel-gpu-initcontainer:0.36.0"',
+        f"f:13: {head}.containers[0]: beside the plugin: the agent needs no helper",
+        f'f:16: {head}.containers[1].image: found "my.registry/intel-gpu-plugin:0.36.0"',
+        f'f:24: {head}.containers[1].args[5] -temp-limit: found "80"',
+    ]
+
+
+def plain_daemon_set(kind: str, more: str = "") -> str:
+    container = f"{{image: 'intel/intel-{kind}-plugin@sha256:0'{more}}}"
+    spec = f"{{template: {{spec: {{affinity: {{}}, containers: [{container}]}}}}}}"
+    return f"apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {{name: x}}\nspec: {spec}\n"
+
+
+def test_a_plugin_has_defaults_of_its_own() -> None:
+    migration = of(plain_daemon_set("sgx", ", env: [{name: PODS_PER_CORE, value: '1'}], command: [sh]"))
+    assert migration.values["devices"] == {**NONE, "sgx": {}}
+    assert [each.split(": ")[2] for each in said(migration) if "webhook" not in each] == [
+        f"spec.template.spec.{each}" for each in ("containers[0].env", "containers[0].command", "affinity")
+    ]
+    qat = of(plain_daemon_set("qat", ", args: ['-kernel-vf-drivers=4xxxvf,6xxxvf', -dpdk-driver]"))
+    assert '#   kernelVfDrivers: ["4xxxvf", "6xxxvf"]  # f:4: ' in qat.text
+    assert "#   maxNumDevices: 64  # the plugin's default" in qat.text
+    npu = of(plain_daemon_set("npu", "").replace("{affinity", "{initContainers: [{image: a}], affinity"))
+    assert any("spec.template.spec.initContainers[0]: before the plugin" in each for each in said(npu))
+
+
+def test_a_daemon_set_of_the_operator_or_of_others_is_no_plugin_of_its_own() -> None:
+    owner = "{name: x, ownerReferences: [{kind: GpuDevicePlugin, name: mine}]}"
+    owned = plain_daemon_set("gpu").replace("{name: x}", owner)
+    other = plain_daemon_set("gpu").replace("intel-gpu-plugin", "nvidia")
+    empty = "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: x}\n"
+    migration = of(f"{owned}---\n{other}---\n{empty}")
+    assert migration.values == {"devices": NONE}
+    assert [each.split(";")[0] for each in said(migration)] == [
+        "f:1: DaemonSet x: made by the operator: give GpuDevicePlugin mine instead",
+        "f:6: DaemonSet x: not read",
+        "f:11: DaemonSet x: not read",
+    ]
+
+
 def test_the_command_knows_the_charts() -> None:
     assert set(CHARTS) == set(charts.CHARTS)
 

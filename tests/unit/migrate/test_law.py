@@ -51,6 +51,19 @@ def resource(kind: kinds.Kind, name: str, spec: Json) -> Json:
     return {"apiVersion": group, "kind": kind.name, "metadata": {"name": name}, "spec": spec}
 
 
+def daemon_set(image: str, arguments: list[Json], pod: dict[str, Json]) -> Json:
+    containers: Json = [{"image": image, "args": arguments}]
+    spec: Json = {"template": {"spec": {"containers": containers, **pod}}}
+    return {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "x"}, "spec": spec}
+
+
+def daemon_sets() -> st.SearchStrategy[Json]:
+    images = st.sampled_from([f"intel/intel-{kind.section}-plugin:0.36.0" for kind in kinds.KINDS])
+    flags = st.sampled_from(["-v", "-shared-dev-num=2", "--allow-ids", "-enable-monitoring", "-mode=af", "-wsl", "3"])
+    pod = {name: SOUND[name] | ANY for name in ("nodeSelector", "tolerations")} | {"initContainers": ANY}
+    return st.builds(daemon_set, images, st.lists(flags | ANY, max_size=4), st.fixed_dictionaries({}, optional=pod))
+
+
 def specs(kind: kinds.Kind) -> st.SearchStrategy[Json]:
     known = {name: SOUND.get(name, ANY) | ANY for name in (*kind.settings, *kinds.COMMON)}
     odd = st.dictionaries(KEYS, ANY, max_size=2)
@@ -112,7 +125,9 @@ def test_any_resources_become_values_that_load_and_lose_nothing(objects: list[Js
 
 @settings(deadline=None)
 @given(
-    st.lists(resources() | ANY, min_size=1, max_size=3), st.sampled_from(["", "keep"]), st.sampled_from([None, "gpu"])
+    st.lists(resources() | daemon_sets() | ANY, min_size=1, max_size=3),
+    st.sampled_from(["", "keep"]),
+    st.sampled_from([None, "gpu"]),
 )
 def test_any_objects_become_values_that_load_or_an_expected_error(
     objects: list[Json], keep: str, chart: str | None
