@@ -7,6 +7,8 @@ from intel_agent.config.document import resolved
 from intel_agent.config.schema import Json
 
 _SIMPLE = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")
+_SWITCHES = frozenset({"y", "yes", "on", "n", "no", "off"})
+"""Words that Helm takes for true and false, as YAML 1.1 says; quotes make them texts for everybody."""
 _ODD = re.compile("[^ -~\xa1-\u1fff\u2070-\ud7ff]")
 """Characters that are written as escapes: those that a reader of YAML, or a person, could take for something else."""
 
@@ -14,7 +16,7 @@ _ODD = re.compile("[^ -~\xa1-\u1fff\u2070-\ud7ff]")
 def scalar(value: Json) -> str:
     """Return the value on one line: JSON, which YAML contains, but texts without quotes where these say nothing."""
     if isinstance(value, str) and _SIMPLE.fullmatch(value) and resolved(value) == value:
-        return value
+        return f'"{value}"' if value.lower() in _SWITCHES else value
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return escaped(json.dumps(value, ensure_ascii=False))
