@@ -22,10 +22,8 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         SystemExit: after --help and --version, and when the arguments make no sense.
     """
-    command, values = parsed(COMMANDS, arguments)
     try:
-        code = command.run(values)
-        sys.stdout.flush()
+        code = _done(arguments)
     except AgentError as error:
         code = complain(error)
     except KeyboardInterrupt:
@@ -35,6 +33,15 @@ def main(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = BROKEN_PIPE
     return code
+
+
+def _done(arguments: Sequence[str]) -> int:
+    """Do what `arguments` say; return the exit code. All that was printed is written then, help and version, too."""
+    try:
+        command, values = parsed(COMMANDS, arguments)
+        return command.run(values)
+    finally:
+        sys.stdout.flush()
 
 
 def complain(error: AgentError) -> int:

@@ -286,10 +286,18 @@ def test_errors_have_codes(
     assert capsys.readouterr().err == said
 
 
-def test_a_reader_that_went_away_ends_it_quietly() -> None:
+@pytest.mark.parametrize(("option", "begin"), [("--help", "usage: intel-agent "), ("--version", "intel-agent ")])
+def test_what_the_parser_prints_reaches_a_pipe(option: str, begin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    assert process(option).stdout.startswith(begin)
+
+
+@pytest.mark.parametrize("arguments", [["config", "schema"], ["--help"]], ids=str)
+def test_a_reader_that_went_away_ends_it_quietly(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "intel_agent", "config", "schema"]
+    command = [sys.executable, "-m", "intel_agent", *arguments]
     with subprocess.Popen(command, stdout=writer, stderr=subprocess.PIPE) as running:
         os.close(writer)
         assert running.stderr is not None
