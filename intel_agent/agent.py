@@ -23,6 +23,9 @@ from intel_agent.sysfs import Host
 
 log = structlog.get_logger()
 
+EVENTS_AGAIN = 30.0
+"""Seconds until the kernel's events are asked for again when they could not be had."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -101,10 +104,16 @@ class Agent:
 
     async def _follow_kernel(self) -> None:
         """Follow the kernel's events; without them the tick still finds everything, later."""
-        try:
-            await kernel.follow(self._happened, self._missed)
-        except OSError as error:
-            log.error("events.unavailable", problem=str(error))
+        told = ""
+        while True:
+            try:
+                await kernel.follow(self._happened, self._missed)
+            except Exception as error:  # the border of one source
+                problem = str(error) if isinstance(error, OSError) else f"unexpected: {error!r}"
+                if problem != told:
+                    log.error("events.unavailable", problem=problem, exc_info=not isinstance(error, OSError))
+                told = problem
+            await anyio.sleep(EVENTS_AGAIN)
 
     def _happened(self, event: Event) -> None:
         kinds = [each.name for each in self.config.value.devices.backends if event.subsystem in each.subsystems]
@@ -169,9 +178,13 @@ class Agent:
             return
         await _configure_log(config)
         self.config.set(config)
-        self.inventory.set(self.inventory.value)  # publishers have settings, too
-        log.info("config.reloaded", restart_needed=config.kubelet != before.kubelet)
+        log.info("config.reloaded", restart_needed=_directory(config) != _directory(before))
         self.scanner.hint()
+
+
+def _directory(config: Config) -> str:
+    """Return what takes effect at the next start only."""
+    return config.kubelet.device_plugin_directory
 
 
 async def _configure_log(config: Config) -> None:

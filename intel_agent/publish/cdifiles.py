@@ -6,7 +6,7 @@ wants it, for a while already, and it is in no answer that kubelet keeps for a r
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -16,7 +16,7 @@ from anyio import to_thread
 
 from intel_agent.latest import Latest
 from intel_agent.model import ContainerEdits, Device
-from intel_agent.publish import cdi, checkpoint
+from intel_agent.publish import cdi, checkpoint, ownfile
 from intel_agent.publish.lock import NodeLock
 from intel_agent.sysfs import Host
 
@@ -158,9 +158,9 @@ class CdiFiles:
         if wanted.offered:
             os.makedirs(directory, exist_ok=True)
         stored = {
-            file.removeprefix(PREFIX).removesuffix(".json"): cdi.defined(_read(os.path.join(directory, file)))
+            file.removeprefix(PREFIX).removesuffix(".json"): cdi.defined(ownfile.read(os.path.join(directory, file)))
             for file in _listed(directory)
-            if file.startswith(PREFIX)
+            if _ours(file)
         }
         foreign = self._foreign.names(directory)
         own = self._own(wanted, foreign)
@@ -168,7 +168,8 @@ class CdiFiles:
         problems: dict[str, str] = {}
         for kind in {*stored, *own, *kept}:
             try:
-                make(os.path.join(directory, f"{PREFIX}{kind}.json"), kind, {**kept.get(kind, {}), **own.get(kind, {})})
+                devices = {**kept.get(kind, {}), **own.get(kind, {})}
+                make(os.path.join(directory, f"{PREFIX}{kind}.json"), kind, devices, lambda: self._lock.held)
             except OSError as error:
                 there = stored.get(kind, {})
                 failed = [name for name, edits in own.get(kind, {}).items() if there.get(name) != edits]
@@ -207,13 +208,20 @@ class CdiFiles:
         leaving = {name: self._leaving.get(name, now) for name in unwanted}
         over = {name for name, since in leaving.items() if since <= now - KEEP}
         if over:
-            over -= checkpoint.read(self._device_plugins).cdi_names
+            over -= self._in_answers(over)
         self._leaving = {name: since for name, since in leaving.items() if name not in over}
         kept: dict[str, dict[str, cdi.Edits]] = {}
         for each in self._leaving:
             kind, name, edits = unwanted[each]
             kept.setdefault(kind, {})[name] = edits
         return kept
+
+    def _in_answers(self, otherwise: Collection[str]) -> frozenset[str]:
+        """Return the names in the answers that kubelet keeps; `otherwise` if that cannot be told."""
+        try:
+            return checkpoint.read(self._device_plugins).cdi_names
+        except (OSError, ValueError):
+            return frozenset(otherwise)
 
     def _remembered(
         self, wanted: Wanted, stored: Mapping[str, Mapping[str, cdi.Edits]]
@@ -223,7 +231,7 @@ class CdiFiles:
         if not new:
             return {}
         self._restored |= new
-        remembered = checkpoint.read(self._device_plugins).cdi_names
+        remembered = self._in_answers(frozenset())
         return {
             kind: {
                 **stored.get(kind, {}),
@@ -246,7 +254,7 @@ class _Foreign:
     def names(self, directory: str) -> frozenset[str]:
         known: dict[str, tuple[tuple[int, int, int], frozenset[str]]] = {}
         for file in _listed(directory):
-            if file.startswith((PREFIX, ".")) or not file.endswith((".json", ".yaml")):
+            if _ours(file) or file.startswith(".") or not file.endswith((".json", ".yaml")):
                 continue
             path = os.path.join(directory, file)
             with contextlib.suppress(OSError):
@@ -259,7 +267,7 @@ class _Foreign:
 
 
 def _names(path: str) -> frozenset[str]:
-    return frozenset(cdi.names(_read(path)))
+    return frozenset(cdi.names(ownfile.read(path)))
 
 
 def _qualified(specs: Specs) -> dict[str, ContainerEdits]:
@@ -272,27 +280,17 @@ def _listed(directory: str) -> list[str]:
     return []
 
 
-def _read(path: str) -> bytes:
-    """Return what is in the file; nothing if it is not there."""
-    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
-        return file.read()
-    return b""
+def _ours(file: str) -> bool:
+    return file.startswith(PREFIX) and file.endswith(".json")
 
 
-def make(path: str, kind: str, devices: Mapping[str, cdi.Edits]) -> None:
-    """Have the file define these devices, or go. Readers find it whole, old or new; it is not touched without need."""
+def make(path: str, kind: str, devices: Mapping[str, cdi.Edits], serving: Callable[[], bool]) -> None:
+    """Have the file define these devices, or go; it is not touched without need."""
     if not devices:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         return
     content = cdi.spec(kind, devices)
-    if _read(path) == content:
-        return
-    hidden = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.tmp")
-    with open(hidden, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(hidden, 0o644)
-    os.rename(hidden, path)
-    log.info("cdi.written", file=path)
+    if ownfile.read(path) != content:
+        ownfile.replace(path, content, 0o644, serving)
+        log.info("cdi.written", file=path)

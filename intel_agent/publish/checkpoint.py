@@ -3,7 +3,6 @@
 Source: pkg/kubelet/cm/devicemanager/checkpoint of Kubernetes. The file is kubelet's own and is only read.
 """
 
-import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ import msgspec
 
 from intel_agent._proto.v1beta1 import ContainerAllocateResponse
 from intel_agent.allocation import device_of
+from intel_agent.publish import ownfile
 from intel_agent.publish.holdings import Key
 
 NAME = "kubelet_internal_checkpoint"
@@ -20,7 +20,7 @@ NAME = "kubelet_internal_checkpoint"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What is in the file; nothing if there is none, or not as we know it."""
+    """What is in the file; nothing if there is none."""
 
     held: frozenset[Key] = frozenset()
     """What containers got; some may have ended since."""
@@ -53,12 +53,16 @@ _decoder = msgspec.json.Decoder(_File)
 
 
 def read(device_plugins: str) -> Checkpoint:
-    """Return what the checkpoint in kubelet's directory says."""
-    try:
-        with open(os.path.join(device_plugins, NAME), "rb") as file:
-            data = _decoder.decode(file.read()).data
-    except (OSError, msgspec.MsgspecError, ValueError):
+    """Return what the checkpoint in kubelet's directory says.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not as we know it.
+    """
+    content = ownfile.read(os.path.join(device_plugins, NAME))
+    if not content:
         return Checkpoint()
+    data = _decoder.decode(content).data
     entries = data.pod_device_entries or []
     registered = data.registered_devices or {}
     return Checkpoint(
@@ -73,6 +77,9 @@ def _ids(entry: _Entry) -> Iterator[str]:
         yield from node or ()
 
 
-def _names(answer: bytes) -> Iterator[str]:
-    with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError, EOFError):  # not as we know it
-        yield from [each.name for each in ContainerAllocateResponse.parse(answer).cdi_devices]
+def _names(answer: bytes) -> list[str]:
+    try:
+        message = ContainerAllocateResponse.parse(answer)
+        return [each.name for each in message.cdi_devices]
+    except Exception as error:  # whatever the decoder makes of it
+        raise ValueError(f"an answer in it is none: {error!r}") from error

@@ -13,11 +13,11 @@ SETTLE = 10.0
 
 
 class Grants:
-    """Every id that was handed out."""
+    """The ids that containers may have."""
 
     def __init__(self) -> None:
         self.ever: set[Key] = set()
-        """By this process, and before it as far as kubelet's checkpoint remembers."""
+        """All that were handed out since kubelet was asked last, and those that containers had then."""
         self.revision = 0
         """Grows with every grant that begins."""
         self._open: Counter[Key] = Counter()
@@ -34,12 +34,16 @@ class Grants:
         try:
             yield
         except BaseException:
-            self.ever -= new
+            self.ever -= {key for key in new if self._open[key] == 1 and key not in self._answered}
             raise
         else:
             self._answered.update(dict.fromkeys(keys, anyio.current_time()))
         finally:
             self._open -= Counter(keys)
+
+    def known(self, held: Iterable[Key]) -> None:
+        """Begin anew with what kubelet tells."""
+        self.ever = set(held) | self.recent
 
     @property
     def recent(self) -> frozenset[Key]:

@@ -1,7 +1,8 @@
 """Who holds what, by kubelet's pod-resources API."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from anyio import to_thread
 from betterproto2 import Message
@@ -14,6 +15,8 @@ from intel_agent._proto.v1 import (
     ListPodResourcesResponse,
 )
 from intel_agent.publish.client import Raw, calling
+
+T = TypeVar("T")
 
 DEADLINE = 2.0
 """How long kubelet may take to answer, in seconds."""
@@ -50,18 +53,18 @@ async def ask(path: str) -> Holdings:
     Raises:
         KubeletError: it does not answer on the socket `path`.
     """
-    return await to_thread.run_sync(_held, await _answer(path, "List", ListPodResourcesRequest()))
+    return await _answered(path, "List", ListPodResourcesRequest(), _held)
 
 
-async def _answer(path: str, method: str, request: Message) -> bytes:
-    """Return kubelet's answer as it comes: of 10,000 ids it takes 0.2 s to read, and that is done in a thread.
+async def _answered(path: str, method: str, request: Message, read: Callable[[bytes], T]) -> T:
+    """Return what kubelet answers. To read one of 10,000 ids takes 0.2 s, so that is done in a thread.
 
     Raises:
-        KubeletError: it does not answer on the socket `path`.
+        KubeletError: it does not answer on the socket `path`, or nothing that can be read.
     """
     async with calling(path, Raw()) as channel:
         call = UnaryUnaryMethod(channel, f"/v1.PodResourcesLister/{method}", type(request), bytes)
-        return await call(request, timeout=DEADLINE)
+        return await to_thread.run_sync(read, await call(request, timeout=DEADLINE))
 
 
 def _held(message: bytes) -> Holdings:
@@ -81,8 +84,7 @@ async def allocatable(path: str) -> dict[str, frozenset[str]]:
     Raises:
         KubeletError: it does not answer on the socket `path`.
     """
-    answer = await _answer(path, "GetAllocatableResources", AllocatableResourcesRequest())
-    return await to_thread.run_sync(_allocatable, answer)
+    return await _answered(path, "GetAllocatableResources", AllocatableResourcesRequest(), _allocatable)
 
 
 def _allocatable(message: bytes) -> dict[str, frozenset[str]]:

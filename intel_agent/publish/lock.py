@@ -24,6 +24,10 @@ class NodeLock:
         self._file: int | None = None
         self._turn = anyio.Lock()
 
+    @property
+    def held(self) -> bool:
+        return self._file is not None
+
     async def hold(self) -> None:
         """Hold the lock of the directory that has the name now; wait until there is one, and no other agent holds it.
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -30,6 +30,8 @@ from intel_agent.publish.terms import TermsFile
 from intel_agent.sysfs import Host
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 PATIENCE = 0.02
 """Most seconds that a list waits for a file to be written: devices that left must not."""
@@ -95,6 +97,7 @@ class Publisher:
                 group.start_soon(self.audit.run)
                 group.start_soon(self.cdi.run)
                 group.start_soon(self._wake, self._inventory)
+                group.start_soon(self._wake, self._config)
                 group.start_soon(self._wake, self.cdi.outcome)
                 while True:
                     await self._due()
@@ -107,10 +110,19 @@ class Publisher:
 
     async def _remember(self) -> None:
         """Begin with what is known of the device plugins before this one, ours or others."""
-        remembered = await anyio.to_thread.run_sync(checkpoint.read, self._kubelet.directory)
+        directory = self._kubelet.directory
+        remembered = await self._read(checkpoint.read, f"{directory}/{checkpoint.NAME}") or checkpoint.Checkpoint()
+        ours = await self._read(terms.read, f"{directory}/{terms.NAME}") or {}
         self._grants.ever |= remembered.held
-        former = await anyio.to_thread.run_sync(terms.read, self._kubelet.directory)
-        self._roster = Roster(terms={**remembered.shares, **former})
+        self._roster = Roster(terms=terms.merged(ours, remembered.shares))
+
+    async def _read(self, read: Callable[[str], T], file: str) -> T | None:
+        """Return what `read` makes of kubelet's directory; `None`, and a word in the log, if the file is no good."""
+        try:
+            return await anyio.to_thread.run_sync(read, self._kubelet.directory)
+        except (OSError, ValueError) as error:
+            log.error("record.refused", file=file, problem=str(error))
+            return None
 
     async def _wake(self, latest: Latest[Any]) -> None:
         """Have something published whenever there is a newer value."""
@@ -137,6 +149,7 @@ class Publisher:
         path = self._pod_resources()
         try:
             self._holdings = await holdings.ask(path)
+            self._grants.known(self._holdings.held)
             problem = None
         except KubeletError as error:
             self._holdings = self._holdings.guess(self._grants.ever)
@@ -212,7 +225,7 @@ class Publisher:
         """Give kubelet a new list; of one that is too long for it, what it knows already."""
         name = listing.resource
         known = self.published.get(name)
-        if len(listing.message) > wire.LIMIT:
+        if listing.largest > wire.LIMIT:
             if name not in self.refused:
                 self.refused.add(name)
                 log.error("resource.refused", resource=name, problem="the list is longer than kubelet takes (4 MiB)")

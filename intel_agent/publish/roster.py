@@ -21,7 +21,7 @@ from intel_agent.inventory import Inventory
 from intel_agent.model import Device, Fault, Health, Reason
 from intel_agent.publish import wire
 from intel_agent.publish.holdings import Holdings, Key
-from intel_agent.publish.terms import Terms
+from intel_agent.publish.terms import SEVERAL, Term, Terms
 
 RECHECK = 10.0
 """How often kubelet is asked who holds what while that decides something, in seconds."""
@@ -59,6 +59,11 @@ class Listing:
     def ids(self) -> frozenset[str]:
         return frozenset(each for line in self.lines for each in line.ids)
 
+    @property
+    def largest(self) -> int:
+        """The most bytes that the message can have with these ids: when all are unhealthy, and all have hints."""
+        return sum(len(line.message) + wire.HINT * len(line.ids) for line in self.lines)
+
     def lines_of(self, ids: Iterable[str]) -> dict[str, Line]:
         """Return the lines of those of `ids` that kubelet knows."""
         wanted = set(ids)
@@ -84,7 +89,7 @@ class Roster:
 
     listings: Mapping[str, Listing] = field(default_factory=dict[str, Listing])
     pins: Mapping[str, Pin] = field(default_factory=dict[str, Pin])
-    terms: Terms = field(default_factory=dict[str, Mapping[str, int]])
+    terms: Terms = field(default_factory=dict[str, Mapping[str, Term]])
     """On which terms whoever has a device has it; of before this process, too."""
 
     @property
@@ -117,20 +122,20 @@ def projected(
         old = before.listings.get(name) or Listing(name, backends[name])
         departing = _departing(old, resources.get(name, ()), holdings, now, linger)
         listings[name] = _listing(old, _present(resources.get(name, ()), pins, faults), departing)
-    return Roster(listings, pins, _terms(before.terms, listings, inventory, pins))
+    return Roster(listings, pins, _terms(before.terms, inventory, pins))
 
 
-def _terms(before: Terms, listings: Mapping[str, Listing], inventory: Inventory, pins: Mapping[str, Pin]) -> Terms:
-    """Return today's terms, and the former ones of pinned devices, of those that left, and of what is not found yet."""
-    terms: dict[str, Mapping[str, int]] = dict(before)
+def _terms(before: Terms, inventory: Inventory, pins: Mapping[str, Pin]) -> Terms:
+    """Return today's terms, and the former ones of pinned devices and of those that are not there, or not yet."""
+    terms: dict[str, Mapping[str, Term]] = dict(before)
     for name, devices in inventory.resources.items():
         former = terms.get(name, {})
-        known = {line.device.id for line in listings[name].lines}
-        terms[name] = {each: shares for each, shares in former.items() if each in known} | {
-            device.id: len(device.ids)
+        today = {
+            device.id: Term(len(device.ids), device.sysfs_path)
             for device in devices
-            if device.id not in former or not pins or device.sysfs_path not in pins
+            if device.id not in former or device.sysfs_path not in pins
         }
+        terms[name] = {**former, **today}
     return before if terms == before else terms
 
 
@@ -206,36 +211,66 @@ def _departing(
     return drafts
 
 
+class _Then(NamedTuple):
+    """A device as it was when somebody got it."""
+
+    resource: str
+    id: str
+    shares: int
+    """Among how many ids it was divided."""
+    here: bool
+    """Whether this process has told of it: then its path says which device it is, even under another id."""
+
+
 def _pins(before: Roster, inventory: Inventory, holdings: Holdings) -> dict[str, Pin]:
     """Return which devices pods hold on other terms than today's, by sysfs path; a device may be away meanwhile."""
     holders = holdings.held
     if not holders and not before.pins:
         return {}
-    owners, former = _owners(before, holders), _Former(before, holders)
+    owners = _owners(before, inventory, holders)
     pins: dict[str, dict[Key, str | None]] = {
         path: {key: holders.get(key) or who for key, who in pin.items() if _still(key, who, holdings)}
         for path, pin in before.pins.items()
     }
     for device in inventory.devices:
         pin = pins.setdefault(device.sysfs_path, {})
-        for key, owner in owners.get(device.sysfs_path, ()):
-            if _other_terms(owner, device):
+        for key, then in owners.get(device.sysfs_path, ()):
+            if _other_terms(then, device):
                 pin[key] = holders[key] or pin.get(key)
-        pin |= {key: who or pin.get(key) for key, who in former.held(device).items()}
     return {path: pin for path, pin in pins.items() if pin}
 
 
-def _owners(before: Roster, holders: Iterable[Key]) -> dict[str, list[tuple[Key, Device]]]:
-    """Return, by sysfs path, the held ids that kubelet was told of and the device behind each, as it was then."""
+def _owners(before: Roster, inventory: Inventory, holders: Iterable[Key]) -> dict[str, list[tuple[Key, _Then]]]:
+    """Return, by sysfs path, the held ids and the device behind each, as it was then."""
     held: dict[str, list[str]] = {}
     for resource, each in holders:
         held.setdefault(resource, []).append(each)
-    owners: dict[str, list[tuple[Key, Device]]] = {}
+    paths = {(device.resource, device.id): device.sysfs_path for device in inventory.devices}
+    owners: dict[str, list[tuple[Key, _Then]]] = {}
     for resource, ids in held.items():
-        if (listing := before.listings.get(resource)) is not None:
-            for each, line in listing.lines_of(ids).items():
-                owners.setdefault(line.device.sysfs_path, []).append(((resource, each), line.device))
+        listing = before.listings.get(resource)
+        lines = {} if listing is None else listing.lines_of(ids)
+        terms = before.terms.get(resource, {})
+        for each in ids:
+            if (line := lines.get(each)) is not None:
+                then = _Then(resource, line.device.id, len(line.device.ids), here=True)
+                where = frozenset({line.device.sysfs_path})
+            else:
+                then, where = _former(resource, each, terms, paths)
+            for path in where:
+                owners.setdefault(path, []).append(((resource, each), then))
     return owners
+
+
+def _former(
+    resource: str, each: str, terms: Mapping[str, Term], paths: Mapping[Key, str]
+) -> tuple[_Then, frozenset[str]]:
+    """Return what an id stood for before this process, and the paths of the devices that this may be today."""
+    name = next((name for name in (each, device_of(each)) if name in terms or (resource, name) in paths), each)
+    # Of an id that nobody knows it can be said that there were more of them than there are.
+    term = terms.get(name) or Term(SEVERAL, "")
+    today = paths.get((resource, name), "")
+    return _Then(resource, name, term.shares, here=False), frozenset({term.path, today} - {""})
 
 
 def _still(key: Key, who: str | None, holdings: Holdings) -> bool:
@@ -245,32 +280,11 @@ def _still(key: Key, who: str | None, holdings: Holdings) -> bool:
     return key in holdings.held and who in {None, holdings.held[key]}
 
 
-def _other_terms(then: Device, now: Device) -> bool:
+def _other_terms(then: _Then, now: Device) -> bool:
+    """Whether somebody may have to himself what others could get now, or the other way round."""
     if then.resource != now.resource:
         return True
-    return then.shares != now.shares and (then.exclusive or now.exclusive)
-
-
-class _Former:
-    """What is held on terms of before this process: kubelet was told of other ids of the device then."""
-
-    def __init__(self, before: Roster, holders: Mapping[Key, str | None]) -> None:
-        self._terms = before.terms
-        self._told = {name: listing.ids for name, listing in before.listings.items()}
-        self._holders: dict[Key, dict[Key, str | None]] = {}
-        for (resource, each), who in holders.items():
-            for device in {each, device_of(each)}:
-                self._holders.setdefault((resource, device), {})[resource, each] = who
-
-    def held(self, device: Device) -> dict[Key, str | None]:
-        """Return the ids of the device that are held on such terms, and who holds them."""
-        holders = self._holders.get((device.resource, device.id), {})
-        return {key: who for key, who in holders.items() if self._differs(key[1], device)}
-
-    def _differs(self, each: str, device: Device) -> bool:
-        if each not in device.ids:
-            return device.exclusive
-        before = self._terms.get(device.resource, {}).get(device.id)
-        if before is None or each in self._told.get(device.resource, ()):
-            return False
-        return before != len(device.ids) and 1 in {before, len(device.ids)}
+    alone = 1 in {then.shares, len(now.ids)}
+    if then.id != now.id:  # the numbers of cards change with a reboot, too, and pods come back with their old ids
+        return alone and then.here
+    return alone and then.shares != len(now.ids)

@@ -181,13 +181,20 @@ class SocketServer(Server):
 
         The service must have been told to end its streams.
         """
-        await anyio.to_thread.run_sync(self._unlink)
+        try:
+            await anyio.to_thread.run_sync(self._unlink)
+            if self._server is not None:
+                await self._accept_no_more()
+                self._server.close()
+                if running := self._running():
+                    await asyncio.wait(running, timeout=GRACE)
+        finally:  # whoever has no time for the rest has it for this
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Say goodbye to everybody who is connected and close."""
         if self._server is None:
             return
-        await self._accept_no_more()
-        self._server.close()
-        if running := self._running():
-            await asyncio.wait(running, timeout=GRACE)
         self._drained = True
         connected = [each for each in self._protocols if hasattr(each, "processor")]
         for protocol in connected:

@@ -5,7 +5,7 @@ A regular file of our own in kubelet's directory, which kubelet leaves alone; on
 
 import os
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import anyio
 import msgspec
@@ -13,25 +13,53 @@ import structlog
 from anyio import to_thread
 
 from intel_agent.latest import Latest
+from intel_agent.publish import ownfile
 from intel_agent.publish.lock import NodeLock
 
 log = structlog.get_logger()
 
 NAME = ".intel-agent.terms.json"
+SEVERAL = 2
+"""Stands for any number of ids above one: how many there are makes no difference."""
+RETRY, RECHECK = 10.0, 60.0
+"""Seconds until what could not be written is tried again, and until a sound file is looked at: it may be gone."""
 
-Terms: TypeAlias = Mapping[str, Mapping[str, int]]
-"""By resource and device id: among how many ids the device is or was divided, for those who have it. 1 is alone."""
 
-_decoder = msgspec.json.Decoder(dict[str, dict[str, int]])
+class Term(NamedTuple):
+    """What a device is to those who have it."""
+
+    shares: int
+    """Among how many ids it is divided; 1: whoever has it has it alone."""
+    path: str
+    """Where the device is, below /sys; nothing where that is not known."""
+
+
+Terms: TypeAlias = Mapping[str, Mapping[str, Term]]
+"""By resource and device id."""
+
+_decoder = msgspec.json.Decoder(dict[str, dict[str, Term]])
 
 
 def read(directory: str) -> Terms:
-    """Return what the file says; nothing if there is none, or it is damaged."""
-    try:
-        with open(os.path.join(directory, NAME), "rb") as file:
-            return _decoder.decode(file.read())
-    except (OSError, msgspec.MsgspecError, ValueError):
-        return {}
+    """Return what the file says; nothing if there is none.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged.
+    """
+    content = ownfile.read(os.path.join(directory, NAME))
+    return _decoder.decode(content) if content else {}
+
+
+def merged(ours: Terms, kubelets: Mapping[str, Mapping[str, int]]) -> Terms:
+    """Return the terms of both; `kubelets` are counts only. Where they differ, a device that one had alone is such."""
+    terms: dict[str, dict[str, Term]] = {resource: dict(devices) for resource, devices in ours.items()}
+    for resource, devices in kubelets.items():
+        known = terms.setdefault(resource, {})
+        for device, count in devices.items():
+            term = known.get(device, Term(count, ""))
+            known[device] = term._replace(shares=1 if count == 1 else term.shares)
+    return terms
 
 
 class TermsFile:
@@ -41,7 +69,8 @@ class TermsFile:
         self._lock = lock
         self._path = os.path.join(directory, NAME)
         self._wanted: Latest[Terms] = Latest({})
-        self._written: Latest[int] = Latest(0)
+        self._tried: Latest[int] = Latest(0)
+        self._problem = ""
 
     def want(self, terms: Terms) -> None:
         """Have the file say this soon."""
@@ -51,28 +80,30 @@ class TermsFile:
     async def tried(self, patience: float) -> None:
         """Wait until it was tried to have the file say what is wanted now, at most so many seconds."""
         with anyio.move_on_after(patience):
-            while self._written.value < self._wanted.revision:
-                await self._written.newer(self._written.revision)
+            while self._tried.value < self._wanted.revision:
+                await self._tried.newer(self._tried.revision)
 
     async def run(self) -> None:
-        """Write, for ever. What cannot be written is told of once, and tried again with the next terms."""
-        revision, told = 0, ""
+        """Write, for ever."""
+        revision = 0
         while True:
-            terms, revision = await self._wanted.newer(revision)
+            with anyio.move_on_after(RETRY if self._problem else RECHECK):
+                await self._wanted.newer(revision)
+            if not (revision := self._wanted.revision):
+                continue
             await self._lock.hold()
-            problem = await to_thread.run_sync(self._write, terms, abandon_on_cancel=True)
-            if problem not in {"", told}:
+            problem = await to_thread.run_sync(self._write, self._wanted.value, abandon_on_cancel=True)
+            if problem not in {"", self._problem}:
                 log.error("terms.failed", file=self._path, problem=problem)
-            told = problem
-            self._written.set(revision)
+            self._problem = problem
+            self._tried.set(revision)
 
     def _write(self, terms: Terms) -> str:
-        """Write the file at one stroke; return what went wrong, if anything did."""
-        draft = f"{self._path}.tmp"
+        """Have the file say this; return what went wrong, if anything did."""
+        content = msgspec.json.encode(terms)
         try:
-            with open(draft, "wb") as file:
-                file.write(msgspec.json.encode(terms))
-            os.rename(draft, self._path)
+            if ownfile.read(self._path) != content:
+                ownfile.replace(self._path, content, 0o600, lambda: self._lock.held)
         except OSError as error:
             return str(error)
         return ""

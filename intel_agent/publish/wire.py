@@ -26,6 +26,9 @@ def _field_default(message: betterproto2.Message, field_name: str) -> Any:
 # an Allocate. No field of ours is deprecated, so there is nothing to silence.
 betterproto2.Message._get_field_default = _field_default  # type: ignore[method-assign,assignment]  # noqa: SLF001
 
+HINT = 12
+"""More bytes than a device's hint of one NUMA node and the words for its health can differ by."""
+
 _SIZES = tuple(bytes((size,)) for size in range(128))
 
 

@@ -5,6 +5,7 @@ and the look starts again without it.
 """
 
 from collections.abc import Callable
+from time import monotonic
 
 import anyio
 import structlog
@@ -28,9 +29,12 @@ class _Job:
         self._host = host
         self._before = before
         self._release = release
+        self.started = False
         self.done = False
 
     def run(self) -> Found:
+        self.started = True
+        self._host.look.since = monotonic()  # waiting for a thread is no fault of a device
         try:
             found = Found.of(self._backend.discover(self._host)).after(self._before)
         finally:
@@ -43,7 +47,9 @@ class _Job:
 class Looker:
     """Looks at one node, at any number of kinds at a time, and remembers where threads are stuck."""
 
-    def __init__(self, host: Host, deadline: Callable[[], float], released: Callable[[], None]) -> None:
+    def __init__(
+        self, host: Host, deadline: Callable[[], float], released: Callable[[], None], threads: int = THREADS
+    ) -> None:
         """Look at `host`. `deadline` is how long a device may take, in seconds; `released` is told when one is back."""
         self._host = host
         self._deadline = deadline
@@ -52,7 +58,7 @@ class Looker:
         """Paths of devices with a read that has not come back, and what to say about it."""
         self._lost: dict[str, _Job] = {}
         """Looks that are stuck where no single device is to blame, by kind."""
-        self._threads = anyio.CapacityLimiter(THREADS)
+        self._threads = anyio.CapacityLimiter(threads)
 
     async def at(self, backend: Backend, before: Found) -> Found:
         """Look until it succeeds; a device whose read does not end is left out of the next try.
@@ -70,6 +76,8 @@ class Looker:
             if (found := await self._finished(job, look, deadline)) is not None:
                 return found
             look.abandoned_at = stuck = look.at
+            if not job.started:
+                raise TimeoutError(f"no thread could look for devices within {deadline:g} s")
             if stuck is None or stuck in look.quarantined:
                 self._lost[backend.name] = job
                 raise TimeoutError(_too_long(deadline))

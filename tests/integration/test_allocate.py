@@ -163,7 +163,7 @@ async def test_row_40_a_node_that_does_not_answer_costs_one_call(
                 await agent.node.unplug(XE_CARD)
                 agent.hint()
                 assert await watch.health() == {"card0-0": "Unhealthy"}
-            assert anyio.current_time() - start < 1.0
+            assert anyio.current_time() - start < 5.0  # the node would answer after 10 s, the pipe never
     finally:
         answers.set()
 
@@ -180,7 +180,7 @@ async def test_row_40_a_driver_that_hangs_does_not_keep_allocate_waiting(node: N
             with pytest.raises(RefusedError, match="unreadable"):
                 await client.allocate(["card0-0"])
             assert (await other.allocate(["card1-0"]))[0].devices != []
-            assert anyio.current_time() - start < 1.0
+            assert anyio.current_time() - start < 5.0  # the node would answer after 10 s, the pipe never
         await to_thread.run_sync(_release, pipe)
 
 

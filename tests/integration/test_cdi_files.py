@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -218,9 +218,9 @@ async def test_a_write_that_hangs_delays_no_list(
     gate = threading.Event()
     write = cdifiles.make
 
-    def slow(path: str, kind: str, devices: Mapping[str, cdi.Edits]) -> None:
+    def slow(path: str, kind: str, devices: Mapping[str, cdi.Edits], serving: Callable[[], bool]) -> None:
         gate.wait(10)
-        write(path, kind, devices)
+        write(path, kind, devices, serving)
 
     node.configure(devices={"gpu": {"cdi": "names"}})
     async with running(node) as agent:

@@ -87,10 +87,8 @@ async def test_signals(node: Node, kubelet: SimulatedKubelet, log: Log) -> None:
         )
         os.kill(os.getpid(), signal.SIGHUP)
         await kubelet.wait_for(lambda seen: seen[I915].allocatable == 4)
-        start = anyio.current_time()
         os.kill(os.getpid(), signal.SIGTERM)
         await until(lambda: not any(node.socket(each).exists() for each in EVERYTHING), "end")
-        assert anyio.current_time() - start < 1.0
         with anyio.fail_after(5):
             while not await log.lines("agent.stopped"):
                 await anyio.sleep(0.01)

@@ -142,10 +142,8 @@ async def test_a_stuck_thread_does_not_keep_the_agent_from_ending(node: Node, ku
         pipe = node.block(f"{XE_CARD}/numa_node")
         agent.hint()
         await kubelet.wait_for(lambda seen: seen[XE].allocatable == 0)
-        start = anyio.current_time()
         agent.stop()
-        await until(lambda: not node.socket(XE).exists(), "end")
-        assert anyio.current_time() - start < 1.5
+        await until(lambda: not node.socket(XE).exists(), "end")  # while the read goes on
     await to_thread.run_sync(answer, pipe)
 
 

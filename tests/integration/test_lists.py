@@ -67,7 +67,7 @@ async def test_row_18_sends_the_first_list_at_once(agent: Running) -> None:
             start = anyio.current_time()
             assert await client.watch().health() == {"card0-0": "Healthy"}
             fastest = min(fastest, anyio.current_time() - start)
-    assert fastest < 0.1
+    assert fastest < 0.5
 
 
 async def test_row_18_sends_the_first_list_even_when_it_is_empty(node: Node, kubelet: SimulatedKubelet) -> None:

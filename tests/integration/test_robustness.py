@@ -159,7 +159,7 @@ async def test_row_64_a_client_that_never_reads_harms_nobody(node: Node, kubelet
             start = anyio.current_time()
             agent.stop()
             await until(lambda: newest is not None and newest.ended.is_set(), "end of the stream that nobody reads")
-            assert anyio.current_time() - start < 2.0
+            assert anyio.current_time() - start < 5.0
             unread.close()
     assert kubelet.violations == []
 

@@ -40,6 +40,8 @@ class Node(RuleBasedStateMachine):
         self.holders: dict[Key, Holder] = {}
         self.recent: set[Key] = set()
         """What is being handed out, or was so recently that kubelet does not tell of it."""
+        self.told: set[Key] = set()
+        """What kubelet has heard of from this agent."""
         self.open: Key | None = None
         """The Allocate under way: kubelet has one at a time."""
         self.roster = Roster()
@@ -58,12 +60,16 @@ class Node(RuleBasedStateMachine):
         """Publish as the publisher does: on a guess first, then on kubelet's word."""
         self.project(self.known.guess(self.granted))
         if self.roster.unsettled:
-            if self.reachable:
-                told = {key: each.pod for key, each in self.holders.items() if key not in self.recent}
-                self.known = Holdings(told, known=True)
-            else:
-                self.known = self.known.guess(self.granted)
+            self.ask()
             self.project(self.known.plus(self.recent))
+
+    def ask(self) -> None:
+        if self.reachable:
+            told = {key: each.pod for key, each in self.holders.items() if key not in self.recent}
+            self.known = Holdings(told, known=True)
+            self.granted = set(told) | self.recent
+        else:
+            self.known = self.known.guess(self.granted)
 
     def project(self, holdings: Holdings) -> None:
         self.roster = projected(self.roster, self.inventory(), holdings, now=self.now, linger=LINGER)
@@ -86,6 +92,35 @@ class Node(RuleBasedStateMachine):
     def unplug(self, card: int) -> None:
         self.terms[card] = None
         self.publish()
+
+    @precondition(lambda self: self.open is None)
+    @rule(found=st.sets(st.integers(0, CARDS - 1)), terms=TERMS, remembers=st.booleans())
+    def restart(self, found: set[int], terms: tuple[str, int], remembers: bool) -> None:  # noqa: FBT001
+        """Start another agent with these terms, which finds some cards late."""
+        self.roster = Roster(terms=self.roster.terms)
+        self.told = set()
+        self.known = Holdings()
+        self.granted = set(self.holders) if remembers or not self.reachable else set()  # by kubelet's checkpoint
+        self.recent = set()
+        self.terms = {number: terms if number in found else None for number in self.terms}
+        if self.reachable:
+            self.ask()
+        self.publish()
+
+    @rule(terms=TERMS)
+    def everybody_leaves(self, terms: tuple[str, int]) -> None:
+        """End every pod: all that is there is free, in each message from then on."""
+        if self.open is not None:
+            self.end_to_allocate(sound=False)
+        self.holders, self.recent, self.reachable = {}, set(), True
+        self.terms = dict.fromkeys(self.terms, terms)
+        self.now += LINGER
+        self.publish()
+        self.ask()
+        self.publish()
+        self.project(self.known.guess(self.granted))
+        free = {each for name, each in self.free() if name == terms[0]}
+        assert free >= {f"card{number}-{share}" for number in self.terms for share in range(terms[1])}
 
     @rule(seconds=st.sampled_from([1.0, LINGER]))
     def wait(self, seconds: float) -> None:
@@ -134,14 +169,18 @@ class Node(RuleBasedStateMachine):
             assert len(together) == 1 or not any(each.alone for each in together), together
 
     @invariant()
-    def kubelet_knows_every_held_id(self) -> None:
-        known = {
+    def no_held_id_that_this_agent_told_of_is_dropped(self) -> None:
+        listed = self.listed()
+        assert {each for each in self.holders if each in self.told} <= listed
+        self.told |= listed
+
+    def listed(self) -> set[Key]:
+        return {
             (name, each)
             for name, listing in self.roster.listings.items()
             for line in listing.lines
             for each in line.ids
         }
-        assert set(self.holders) <= known
 
 
 TestNode = Node.TestCase

@@ -10,6 +10,7 @@ from intel_agent.inventory import Found, Inventory
 from intel_agent.model import NO_EDITS, Device, Fault, Health, Reason
 from intel_agent.publish.holdings import Holdings, Key
 from intel_agent.publish.roster import NO_FAULTS, Roster, projected
+from intel_agent.publish.terms import Term
 
 LINGER = 30.0
 NO_HINT: list[int] = []
@@ -101,9 +102,10 @@ def test_a_part_of_a_listing_is_told_like_the_whole() -> None:
 
 
 def test_nothing_new_is_the_same_listing() -> None:
-    first = told(Roster(), card())
+    device = card()
+    first = told(Roster(), device)
 
-    assert told(first, card()).listings[I915].message == first.listings[I915].message
+    assert told(first, device).listings[I915] is first.listings[I915]
 
 
 def test_a_vanished_device_is_unhealthy_at_once_and_dropped_after_it_lingered() -> None:
@@ -252,7 +254,7 @@ def test_lines_that_did_not_change_are_the_same_objects() -> None:
     ],
 )
 def test_terms_of_before_this_process_hold_until_the_pod_is_gone(former: int, shares: int, healthy: set[str]) -> None:
-    roster = Roster(terms={I915: {"card0": former}})
+    roster = Roster(terms={I915: {"card0": Term(former, "/sys/devices/0")}})
     for _ in range(3):
         roster = told(roster, card(shares=shares), card(1, shares=shares), holdings=held((I915, "card0-0")))
         told_of = health(roster).items()
@@ -263,7 +265,7 @@ def test_terms_of_before_this_process_hold_until_the_pod_is_gone(former: int, sh
 
 
 def test_several_former_shares_of_what_is_exclusive_now_are_held_together() -> None:
-    roster = Roster(terms={I915: {"card0": 3}})
+    roster = Roster(terms={I915: {"card0": Term(3, "")}})
     roster = told(roster, card(shares=1), holdings=held((I915, "card0-0"), (I915, "card0-2")))
     assert health(roster)["card0-0"] == "Unhealthy"
     roster = told(roster, card(shares=1), holdings=held((I915, "card0-0")))
@@ -271,6 +273,50 @@ def test_several_former_shares_of_what_is_exclusive_now_are_held_together() -> N
 
 
 def test_what_is_held_on_todays_terms_is_not_on_former_ones() -> None:
-    roster = told(Roster(terms={I915: {"card0": 1}}), card(shares=3))
+    roster = told(Roster(terms={I915: {"card0": Term(1, "")}}), card(shares=3))
     roster = told(roster, card(shares=3), holdings=held((I915, "card0-0")))
     assert set(health(roster).values()) == {"Healthy"}
+
+
+def test_terms_of_a_device_that_is_found_late_hold_too() -> None:
+    """After a restart one card hangs, and is found when the others have been for long."""
+    roster = Roster(terms={I915: {"card0": Term(1, "/sys/devices/0"), "card1": Term(1, "/sys/devices/1")}})
+    holdings = held((I915, "card0-0"))
+    for _ in range(2):
+        roster = told(roster, card(1, shares=3), holdings=holdings)
+    roster = told(roster, card(shares=3), card(1, shares=3), holdings=holdings)
+    assert [each for each, state in health(roster).items() if state == "Healthy"] == [
+        "card0-0",
+        "card1-0",
+        "card1-1",
+        "card1-2",
+    ]
+
+
+@pytest.mark.parametrize("shares", [1, 3])
+def test_a_device_that_got_another_driver_over_a_restart_is_held_as_what_it_was(shares: int) -> None:
+    roster = Roster(terms={I915: {"card0": Term(1, "/sys/devices/0")}})
+    roster = told(roster, card(resource=XE, shares=shares), holdings=held((I915, "card0-0")))
+    assert set(health(roster, XE).values()) == {"Unhealthy"}
+    roster = told(roster, card(resource=XE, shares=shares))
+    assert set(health(roster, XE).values()) == {"Healthy"}
+
+
+def test_a_card_that_got_another_number_is_held_as_what_it_was() -> None:
+    roster = told(Roster(), card(shares=1))
+    roster = told(roster, replace(card(shares=1), id="card7"), holdings=held((I915, "card0-0")))
+    assert health(roster) == {"card7-0": "Unhealthy", "card0-0": "Unhealthy"}
+
+
+def test_numbers_that_changed_over_a_restart_pin_nothing() -> None:
+    """Cards are numbered anew at a reboot, and pods come back with the ids that they had."""
+    roster = Roster(terms={I915: {"card0": Term(1, "/sys/devices/1"), "card1": Term(1, "/sys/devices/0")}})
+    roster = told(roster, card(shares=1), card(1, shares=1), holdings=held((I915, "card0-0")))
+    assert set(health(roster).values()) == {"Healthy"}
+    assert not roster.unsettled
+
+
+def test_the_largest_message_is_never_larger_than_was_reckoned() -> None:
+    listing = told(Roster(), card(shares=50), card(1, shares=7)).listings[I915]
+    sick = told(Roster(), card(shares=50, bad=True, numa=(1,)), card(1, shares=7, bad=True, numa=(300,)))
+    assert len(sick.listings[I915].message) <= listing.largest
