@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
-from values import WORDS, Coming, Values
+from values import WORDS, Values
 
 from intel_agent.config.schema import Json, Schema, described, entries, items, root, spelled, words
 
@@ -81,8 +81,7 @@ def own() -> dict[str, Json]:
 
 def agents() -> dict[str, Json]:
     agent = _properties(root())
-    agent |= _with_required({key: agent[key] for key in MOUNTS})
-    return agent | {key: part for key, part in _properties(described(Coming)).items() if key not in agent}
+    return agent | _with_required({key: agent[key] for key in MOUNTS})
 
 
 def _with_required(properties: Schema, except_: Collection[str] = ()) -> dict[str, Json]:

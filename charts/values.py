@@ -8,11 +8,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from intel_agent.config.sections import Section
+from intel_agent.config.section import Section
 
 Json = dict[str, Any]
 Map = dict[str, str]
-LabelKey = Annotated[str, Meta(pattern=r"^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
 Name = Annotated[str, Meta(pattern="^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$")]
 Quantity = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|Ki|Mi|Gi)?$")]
 Digest = Annotated[str, Meta(pattern="^(sha256:[0-9a-f]{64})?$")]
@@ -20,7 +19,6 @@ SeLinuxType = Annotated[str, Meta(pattern="^([a-z][a-z0-9_]*)?$")]
 Resource = Annotated[str, Meta(pattern="^([a-z0-9.-]+/[A-Za-z0-9._-]+)?$")]
 
 WORDS = {
-    LabelKey: "the key of a label",
     Name: "a name",
     Quantity: "a quantity",
     Digest: "a digest, sha256:...",
@@ -192,49 +190,3 @@ class Values(Section, frozen=True, kw_only=True):
     open_shift: OpenShift = msgspec.field(default=OpenShift(), name="openshift")
     node_feature_rules: NodeFeatureRules = NodeFeatureRules()
     test: Test = Test()
-
-
-class Expression(Section, frozen=True, kw_only=True):
-    """One condition on a label of the node."""
-
-    key: LabelKey
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
-    values: tuple[str, ...] = ()
-
-
-class Selector(Section, frozen=True, kw_only=True):
-    """Which nodes: all conditions hold."""
-
-    match_labels: dict[str, str] = {}
-    match_expressions: tuple[Expression, ...] = ()
-
-
-class Override(Section, frozen=True, kw_only=True):
-    """What is different on some nodes."""
-
-    selector: Selector
-    devices: Json
-
-
-class StartupTaint(Section, frozen=True, kw_only=True):
-    """A taint that the agent takes from its own node once everything is registered."""
-
-    enabled: Annotated[bool, Meta(description="Whether the agent removes the taint.")] = False
-    key: Annotated[LabelKey, Meta(description="The taint's key.")] = "intel.com/agent-not-ready"
-
-
-class Simulation(Section, frozen=True, kw_only=True):
-    """Pretended devices."""
-
-    node: Annotated[str, Meta(description="Name of a packaged machine to serve in place of the node.")] = ""
-
-
-class Coming(Section, frozen=True, kw_only=True):
-    """Keys that the agent's own types do not have yet. What they have wins; then a key can be dropped here."""
-
-    node_overrides: Annotated[
-        tuple[Override, ...],
-        Meta(description="Sections of devices that are laid over `devices`, in order, on the nodes they are for."),
-    ] = ()
-    startup_taint: StartupTaint = StartupTaint()
-    simulation: Simulation = Simulation()

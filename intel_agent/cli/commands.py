@@ -62,7 +62,10 @@ def _check(values: Values) -> int:
 def _show(values: Values) -> int:
     from intel_agent import config
 
-    sys.stdout.write(config.show(config.load(values.config), values.output))
+    loaded = config.load(values.config)
+    if values.node_labels is not None:
+        loaded = loaded.on_node(config.labels(values.node_labels))
+    sys.stdout.write(config.show(loaded, values.output))
     return 0
 
 
@@ -148,10 +151,20 @@ COMMANDS: Final = (
         name="config show",
         summary="print every setting and where its value comes from",
         description="Print every setting with the value in force and where that comes from: the default, or a line\n"
-        "of the file. The YAML form is a configuration file itself.",
+        "of the file. The YAML form is a configuration file itself.\n"
+        "With --node-labels, devices are those of a node with these labels, with the overrides that mean it.",
+        epilog="for a node of the cluster:\n"
+        "  kubectl get node NAME -o go-template="
+        "'{{range $key, $value := .metadata.labels}}{{$key}}={{$value}},{{end}}' |\n"
+        "    xargs intel-agent config show --config FILE --node-labels",
         run=_show,
         options=(
             CONFIG,
+            Option(
+                names=("--node-labels",),
+                metavar="KEY=VALUE,...",
+                help="the labels of the node that is meant (default: none, overrides are not applied)",
+            ),
             Option(
                 names=("-o", "--output"),
                 choices=("yaml", "json"),

@@ -59,6 +59,7 @@ class Check:
         count, low, high = len(node.nodes), schema.get("minItems", 0), schema.get("maxItems", len(node.nodes))
         if isinstance(low, int) and isinstance(high, int) and not low <= count <= high:
             self._note(node.line, path, f"found {count} items; allowed {low} to {high}")
+        self.lines.update({f"{path}[{index}]": each.line for index, each in enumerate(node.nodes)})
         return [self.value(each, inner, f"{path}[{index}]") for index, each in enumerate(node.nodes)]
 
     def _section(self, node: Entries, schema: Schema, path: str) -> Json:
@@ -75,6 +76,8 @@ class Check:
             if name in first:
                 self._note(key.line, inner, f"found twice, first in line {first[name]}; allowed once")
             elif name in known or isinstance(others, dict):
+                if name not in known:
+                    self._name(key, name, entries(schema.get("propertyNames")), inner)
                 self.lines[inner] = key.line
                 data[name] = self.value(value, entries(known.get(name, others)), inner)
             else:
@@ -84,6 +87,11 @@ class Check:
             if missing not in first:
                 self._note(node.line, path, f"found no {missing}; allowed {words(entries(known.get(str(missing))))}")
         return data
+
+    def _name(self, key: Node, name: str, schema: Schema, path: str) -> None:
+        pattern = schema.get("pattern")
+        if isinstance(pattern, str) and not re.search(pattern, name):
+            self._note(key.line, path, f"found {json.dumps(_short(name))} as a key; allowed {words(schema)}")
 
     def _key(self, key: Node, path: str) -> str | None:
         if isinstance(key, Scalar) and isinstance(key.value, str):

@@ -1,21 +1,29 @@
 """The configuration file: read, checked as a whole, and turned into `Config`."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Annotated, get_args, get_origin
 
 import msgspec
 
 from intel_agent.backends import Backend
 from intel_agent.config.check import Check, Problem
 from intel_agent.config.document import LIMIT, DocumentError, read
-from intel_agent.config.schema import Json, entries, root
-from intel_agent.config.sections import Config, Section
+from intel_agent.config.overlay import conflicts, matching, of_node
+from intel_agent.config.schema import Json, entries, items, root
+from intel_agent.config.section import Section
+from intel_agent.config.sections import Config, Devices, NodeOverride
+from intel_agent.config.selector import Labels
 from intel_agent.errors import ConfigError
 
 
 def _no_lines() -> Mapping[str, int]:
+    return MappingProxyType({})
+
+
+def _nothing() -> Mapping[str, str]:
     return MappingProxyType({})
 
 
@@ -29,9 +37,33 @@ class Loaded:
     lines: Mapping[str, int] = field(default_factory=_no_lines)
     """The line of every key that the file has, by its path (`devices.gpu.sharedDevNum`)."""
 
+    overridden: Mapping[str, str] = field(default_factory=_nothing)
+    """Which key of an override (`nodeOverrides[1].devices.gpu.sharedDevNum`) gave a key its value."""
+
     def origin(self, key: str) -> str:
-        """Return where the value of the key path comes from: `default` or `file:line`."""
-        return f"{self.source}:{self.lines[key]}" if key in self.lines else "default"
+        """Return where the value of the key path comes from: `default`, or `file:line`, and which override if any."""
+        path = self.overridden.get(key, key)
+        if path not in self.lines:
+            return "default"
+        place = f"{self.source}:{self.lines[path]}"
+        return place if path == key else f"{place} ({path.partition('.')[0]})"
+
+    def on_node(self, labels: Labels) -> "Loaded":
+        """Return the configuration of a node with these labels: `devices` are those in force there.
+
+        Raises:
+            ConfigError: the overrides that mean the node cannot be used together.
+        """
+        overrides = self.config.node_overrides
+        devices = of_node(self.config.devices, overrides, labels)
+        overridden = {
+            f"devices.{section}.{key}": f"nodeOverrides[{place}].devices.{section}.{key}"
+            for place in matching(overrides, labels)
+            for section, keys in overrides[place].devices.items()
+            for key in keys
+        }
+        config = msgspec.structs.replace(self.config, devices=devices)
+        return replace(self, config=config, overridden=MappingProxyType(overridden))
 
 
 def load(path: Path | None) -> Loaded:
@@ -81,23 +113,73 @@ def _sentence(source: str, problem: Problem) -> str:
 def _beyond_types(check: Check, data: dict[str, Json]) -> Iterator[Problem]:
     """Yield what the sections say of the values whose types are right."""
     wrong = {problem.path for problem in check.problems}
-    for path, section in _sections("", Config):
-        inner = data
-        for key in path.split("."):
-            inner = entries(inner.get(key))
-        sound = {key: value for key, value in inner.items() if not _touched(f"{path}.{key}", wrong)}
-        for key, text in msgspec.convert(sound, section).problems().items():
-            line = check.lines.get(f"{path}.{key}", check.lines.get(path, 1))
-            yield Problem(line, f"{path}.{key}", text)
+    sections = list(_sections("", Config, data, wrong))
+    for path, section in sections:
+        for key, text in section.problems().items():
+            yield Problem(_line(check, f"{path}.{key}"), f"{path}.{key}", text)
+    devices = next(each for _, each in sections if isinstance(each, Devices))
+    overrides = {
+        path: each
+        for path, each in sections
+        if isinstance(each, NodeOverride) and not _touched(f"{path}.selector", wrong)
+    }
+    places = dict(enumerate(overrides))
+    for place, key, text in conflicts(devices, dict(enumerate(overrides.values()))):
+        path = f"{places[place]}.devices.{key}"
+        yield Problem(_line(check, path), path, text)
+
+
+def _line(check: Check, path: str) -> int:
+    """Return the line of a key, or of the nearest one above it that the file has."""
+    while path and path not in check.lines:
+        path = path.rpartition(".")[0]
+    return check.lines.get(path, 1)
+
+
+def _sections(
+    path: str, section: type[msgspec.Struct], data: dict[str, Json], wrong: Collection[str]
+) -> Iterator[tuple[str, Section | Backend]]:
+    """Yield every section inside `section`, also those in lists, made of the values that are right.
+
+    One that lacks a key which must be given is left out, but not what is in it.
+    """
+    for each in msgspec.structs.fields(section):
+        inner = f"{path}.{each.encode_name}".lstrip(".")
+        for place, kind, part in _parts(inner, each.type, data.get(each.encode_name)):
+            sound = _sound(part, kind, place, wrong)
+            if all(key.encode_name in sound for key in msgspec.structs.fields(kind) if key.required):
+                yield place, msgspec.convert(sound, kind)
+            yield from _sections(place, kind, part, wrong)
+
+
+_Part = tuple[str, type[Section | Backend], dict[str, Json]]
+
+
+def _parts(path: str, kind: object, value: Json) -> Iterator[_Part]:
+    """Yield the section, or the sections of the list, that a key of the type `kind` has as its value."""
+    if isinstance(kind, type) and issubclass(kind, Section | Backend):
+        yield path, kind, entries(value)
+    inner = get_args(kind)
+    if get_origin(kind) is Annotated:
+        yield from _parts(path, inner[0], value)
+    elif get_origin(kind) is tuple:
+        for place, each in enumerate(items(value)):
+            yield from _parts(f"{path}[{place}]", inner[0], each)
+
+
+def _sound(part: dict[str, Json], kind: type[msgspec.Struct], path: str, wrong: Collection[str]) -> dict[str, Json]:
+    """Return the part without keys that are wrong, or have something wrong inside; sections keep the rest of theirs."""
+    sound: dict[str, Json] = {}
+    inner = {each.encode_name: each.type for each in msgspec.structs.fields(kind)}
+    for key, value in part.items():
+        here = f"{path}.{key}"
+        section = inner.get(key)
+        if isinstance(section, type) and issubclass(section, Section | Backend) and here not in wrong:
+            sound[key] = _sound(entries(value), section, here, wrong)
+        elif not _touched(here, wrong):
+            sound[key] = value
+    return sound
 
 
 def _touched(path: str, wrong: Iterable[str]) -> bool:
     return any(each == path or each.startswith((f"{path}.", f"{path}[")) for each in wrong)
-
-
-def _sections(path: str, section: type[msgspec.Struct]) -> Iterator[tuple[str, type[Section | Backend]]]:
-    for each in msgspec.structs.fields(section):
-        if isinstance(each.type, type) and issubclass(each.type, Section | Backend):
-            inner = f"{path}.{each.encode_name}" if path else each.encode_name
-            yield inner, each.type
-            yield from _sections(inner, each.type)

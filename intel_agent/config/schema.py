@@ -8,6 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from intel_agent.config.sections import Config
+from intel_agent.config.selector import LABEL_KEY, LABEL_VALUE
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Schema: TypeAlias = Mapping[str, Json]
@@ -21,7 +22,7 @@ _KINDS = {
     "object": "a section",
     "string": "a text",
 }
-_PATTERNS = {"^/": "an absolute path"}
+_PATTERNS = {"^/": "an absolute path", LABEL_KEY: "the key of a label", LABEL_VALUE: "the value of a label"}
 
 
 def schema() -> dict[str, Json]:
@@ -32,13 +33,30 @@ def schema() -> dict[str, Json]:
 @functools.cache
 def root() -> dict[str, Json]:
     """Return the schema of the whole document, without its preamble. It is the only judge of a document's shape."""
-    return described(Config)
+    document = described(Config)
+    override = entries(entries(entries(document["properties"])["nodeOverrides"])["items"])
+    _specify(entries(entries(override["properties"])["devices"]), entries(entries(document["properties"])["devices"]))
+    return document
 
 
 def described(section: type[msgspec.Struct]) -> dict[str, Json]:
     """Return the schema of a section and of all that is in it, without references."""
     whole: dict[str, Json] = json.loads(json.dumps(msgspec.json.schema(section)))
     return entries(_inlined(whole, entries(whole["$defs"])))
+
+
+def _specify(overrides: dict[str, Json], devices: Schema) -> None:
+    """Let `overrides` allow what `devices` allows: the same keys, none of which has a default."""
+    overrides.update(_without_defaults({"properties": devices["properties"], "additionalProperties": False}))
+
+
+def _without_defaults(part: Schema) -> dict[str, Json]:
+    rest: dict[str, Json] = {key: each for key, each in part.items() if key not in {"default", "properties"}}
+    if "properties" in part:
+        rest["properties"] = {
+            key: _without_defaults(entries(each)) for key, each in entries(part["properties"]).items()
+        }
+    return rest
 
 
 def entries(value: Json) -> dict[str, Json]:
@@ -59,7 +77,7 @@ def spelled(value: Json) -> str:
 def words(part: Schema) -> str:
     """Return in a few words what a part of the schema allows."""
     if "enum" in part:
-        return "one of " + ", ".join(str(each) for each in items(part["enum"]))
+        return "one of " + ", ".join(str(each) or '""' for each in items(part["enum"]))
     if "anyOf" in part:
         return "; or ".join(words(entries(each)) for each in items(part["anyOf"]))
     kind = str(part.get("type"))
@@ -76,13 +94,21 @@ def reference() -> str:
 
 
 def _sections(path: str, part: Schema) -> Iterator[tuple[str, Schema]]:
-    """Yield every section that has keys of its own, outermost first."""
+    """Yield every section that has keys of its own, outermost first, items of lists as `list[]`."""
     inner = {key: entries(each) for key, each in entries(part.get("properties")).items()}
-    if any("properties" not in each for each in inner.values()):
+    if path.endswith("[]") or any(not _sections_in(each) for each in inner.values()):
         yield path, part
     for key, each in inner.items():
-        if "properties" in each:
-            yield from _sections(f"{path}.{key}".lstrip("."), each)
+        if f"{path}.{key}" != "nodeOverrides[].devices":  # described where `devices` is
+            for suffix, section in _sections_in(each).items():
+                described = {**section, "description": each.get("description")}
+                yield from _sections(f"{path}.{key}{suffix}".lstrip("."), described)
+
+
+def _sections_in(part: Schema) -> dict[str, Schema]:
+    """Return the section that a key has as its value, or the one that is the item of its list; nothing else has any."""
+    candidates = {"": part, "[]": entries(part.get("items"))}
+    return {suffix: each for suffix, each in candidates.items() if "properties" in each}
 
 
 def _table(path: str, part: Schema) -> Iterator[str]:
@@ -90,9 +116,15 @@ def _table(path: str, part: Schema) -> Iterator[str]:
     yield from ("| key | default | allowed | meaning |", "| --- | --- | --- | --- |")
     for key, each in entries(part.get("properties")).items():
         leaf = entries(each)
-        default = spelled(leaf.get("default")).strip('"')
-        yield f"| `{key}` | `{default}` | {words(leaf)} | {leaf.get('description', '')} |"
+        yield f"| `{key}` | {_default(leaf)} | {words(leaf)} | {leaf.get('description', '')} |"
     yield ""
+
+
+def _default(part: Schema) -> str:
+    if "default" not in part:
+        return "none, it must be given"
+    default = spelled(part["default"])
+    return f"`{default.strip(chr(34)) or default}`"
 
 
 def _range(part: Schema) -> str:

@@ -1,6 +1,6 @@
 """What can be configured, and the defaults. Types and descriptions are the schema; `problems` says what they cannot."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -9,6 +9,8 @@ from intel_agent.backends import Backend
 from intel_agent.backends.gpu import Gpu
 from intel_agent.backends.idxd import Dsa, Iaa
 from intel_agent.backends.sgx import Sgx
+from intel_agent.config.section import Section
+from intel_agent.config.selector import LabelKey, Selector
 
 LONGEST_SOCKET_NAME = len(".dsa.intel.com-wq-user-dedicated.sock")
 """Bytes of the longest name of a socket that we make in kubelet's directory (it begins with a dot until it listens)."""
@@ -17,14 +19,6 @@ LONGEST_SOCKET_PATH = 107
 """Bytes that the kernel allows a socket's path to have (man 7 unix)."""
 
 AbsolutePath = Annotated[str, msgspec.Meta(pattern="^/")]
-
-
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="camel"):
-    """A part of the file."""
-
-    def problems(self) -> dict[str, str]:
-        """Return what is wrong with the section beyond its types: key to problem."""
-        return {}
 
 
 class Log(Section, frozen=True, kw_only=True):
@@ -120,6 +114,50 @@ class Devices(Section, frozen=True, kw_only=True):
         return tuple(each for each in sections if isinstance(each, Backend) and each.enabled)
 
 
+Value = bool | int | float | str | tuple[int | str, ...]
+"""What a key of a device section can have as its value."""
+
+
+class NodeOverride(Section, frozen=True, kw_only=True):
+    """What is different on some nodes."""
+
+    selector: Selector
+    devices: Annotated[
+        dict[str, dict[str, Value]],
+        msgspec.Meta(description="Those keys of `devices` that are different there; a list is replaced as a whole."),
+    ]
+
+
+class StartupTaint(Section, frozen=True, kw_only=True):
+    """A taint that keeps pods away from a new node until its devices are there. Something else puts it on the node."""
+
+    enabled: Annotated[
+        bool,
+        msgspec.Meta(
+            description="Whether the agent removes the taint from its own node once everything is found and listed."
+        ),
+    ] = False
+    key: Annotated[LabelKey, msgspec.Meta(description="The taint's key. Its value and effect do not matter.")] = (
+        "intel.com/agent-not-ready"
+    )
+
+
+Machine = Literal["", "bench", "empty", "everything", "gpu-server", "laptop", "xeon"]
+"""The packaged machines (`intel_agent.simulation.tree.names`), and none."""
+
+
+class Simulation(Section, frozen=True, kw_only=True):
+    """Pretended devices, to try the agent on a node without hardware."""
+
+    node: Annotated[
+        Machine,
+        msgspec.Meta(
+            description="The packaged machine that is served instead of this node's own devices. "
+            "Containers get /dev/null in place of each device node."
+        ),
+    ] = ""
+
+
 class Config(Section, frozen=True, kw_only=True):
     """The configuration of intel-agent."""
 
@@ -128,3 +166,12 @@ class Config(Section, frozen=True, kw_only=True):
     cdi: Cdi = Cdi()
     health: Health = Health()
     devices: Devices = Devices()
+    node_overrides: Annotated[
+        tuple[NodeOverride, ...],
+        msgspec.Meta(
+            description="What is different on some nodes: every entry that means this node is laid over `devices`, "
+            "in order, key by key."
+        ),
+    ] = ()
+    startup_taint: StartupTaint = StartupTaint()
+    simulation: Simulation = Simulation()

@@ -9,7 +9,7 @@ import msgspec
 
 from intel_agent.config.document import resolved
 from intel_agent.config.file import Loaded
-from intel_agent.config.schema import Json, spelled
+from intel_agent.config.schema import Json, entries, spelled
 from intel_agent.config.sections import Config
 
 _SIMPLE = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")
@@ -47,11 +47,22 @@ def _leaves(data: dict[str, Json], path: str = "") -> dict[str, Json]:
 
 def _lines(loaded: Loaded, data: dict[str, Json], path: str, indent: str) -> Iterator[str]:
     for key, value in data.items():
-        if isinstance(value, dict):
-            yield f"{indent}{key}:"
-            yield from _lines(loaded, value, f"{path}{key}.", f"{indent}  ")
+        name, inner = _scalar(key), f"{path}{key}"
+        if value and isinstance(value, dict):
+            yield f"{indent}{name}:"
+            yield from _lines(loaded, value, f"{inner}.", f"{indent}  ")
+        elif value and isinstance(value, list) and all(isinstance(each, dict) for each in value):
+            yield f"{indent}{name}:"
+            for place, each in enumerate(value):
+                yield from _item(_lines(loaded, entries(each), f"{inner}[{place}].", f"{indent}    "), indent)
         else:
-            yield f"{indent}{key}: {_scalar(value)}  # {loaded.origin(path + key)}"
+            yield f"{indent}{name}: {_scalar(value)}  # {loaded.origin(inner)}"
+
+
+def _item(lines: Iterator[str], indent: str) -> Iterator[str]:
+    """Yield the lines of a section as an item of a list."""
+    yield f"{indent}  - {next(lines).lstrip()}"
+    yield from lines
 
 
 def _scalar(value: Json) -> str:

@@ -38,7 +38,8 @@ def test_everything_is_said_at_once() -> None:
         "f:1: log.formt: found an unknown key; allowed level, format; did you mean format?",
         'f:1: log.level: found "inf"; allowed one of debug, error, info, warning; did you mean info?',
         (
-            "f:2: rescanSeconds: found an unknown key; allowed log, kubelet, cdi, health, devices; "
+            "f:2: rescanSeconds: found an unknown key; allowed log, kubelet, cdi, health, devices, nodeOverrides, "
+            "startupTaint, simulation; "
             "did you mean health.rescanSeconds?"
         ),
         'f:4: kubelet.devicePluginDirectory: found "relative/path"; allowed an absolute path',
@@ -70,7 +71,7 @@ def test_everything_is_said_at_once() -> None:
         ("!!str a: 1", "f:1: found the tag tag:yaml.org,2002:str as a key; allowed a text"),
         ("[a]: 1", "f:1: found a list as a key; allowed a text"),
         (r'"a\nb": 1', r'f:1: "a\nb": found an unknown key; allowed log'),
-        ("zzz: 1", "f:1: zzz: found an unknown key; allowed log, kubelet, cdi, health, devices"),
+        ("zzz: 1", "f:1: zzz: found an unknown key; allowed log, kubelet, cdi, health, devices, nodeOverrides"),
         ("devices: {gpu: {enabled: off}}", "did you mean false?"),
         ("health: {rescanSeconds: .nan}", "found .nan; allowed a number from 1 to 3600"),
         ("health: {rescanSeconds: .inf}", "found .inf; allowed a number from 1 to 3600"),

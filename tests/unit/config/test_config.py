@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -14,8 +15,10 @@ from intel_agent.backends import Backend
 from intel_agent.backends.gpu import Gpu
 from intel_agent.backends.sgx import Sgx
 from intel_agent.config import Config, Devices, Health, Loaded, Log, changed, load, parse, reference, schema, show
-from intel_agent.config.schema import Json, Schema, entries, items
+from intel_agent.config.schema import Json, Schema, entries, items, words
+from intel_agent.config.sections import Machine
 from intel_agent.errors import ConfigError
+from intel_agent.simulation.tree import names
 
 DOCS = Path(__file__).parents[3] / "docs" / "configuration.md"
 
@@ -46,7 +49,9 @@ def sound(path: str, part: Schema) -> st.SearchStrategy[Json]:
         case "number" if isinstance(low, int | float) and isinstance(high, int | float):
             return st.floats(low, high)
         case "string":
-            return st.from_regex(r"/[ -~\x85\xa0-\ud7ff]{0,18}", fullmatch=True)
+            label = r"[a-z]{1,9}(\.[a-z]{1,9}/[A-Z0-9]{1,9})?"
+            file = r"/[ -~\x85\xa0-\ud7ff]{0,18}"
+            return st.from_regex(label if "label" in words(part) else file, fullmatch=True)
         case _:
             ids = st.from_regex(r"0x[0-9a-f]{4}", fullmatch=True)
             return st.lists(ids, max_size=3 if path.endswith("allowIDs") else 0).map(list[Json])
@@ -138,6 +143,10 @@ def test_sections_are_called_what_their_backends_are_called() -> None:
     assert sections == {each.name: each for each in sections.values() if issubclass(each, Backend)}
 
 
+def test_every_packaged_machine_can_be_simulated() -> None:
+    assert get_args(Machine) == ("", *names())
+
+
 def test_a_file_says_where_values_come_from(tmp_path: Path) -> None:
     file = tmp_path / "agent.yaml"
     file.write_text("\ufeffdevices:\n  gpu:\n    sharedDevNum: 4\r\n", encoding="utf-8")
@@ -196,10 +205,12 @@ def test_changes_are_key_paths() -> None:
 def test_the_schema_is_closed_described_and_without_references() -> None:
     def check(part: Schema, path: str) -> None:
         assert part["description"], path
-        if part.get("type") == "object":
+        if "properties" in part:
             assert part["additionalProperties"] is False, path
             for key, each in entries(part["properties"]).items():
                 check(entries(each), f"{path}.{key}")
+        if "properties" in (item := entries(part.get("items"))):
+            check(item, f"{path}[]")
 
     check(schema(), "")
     assert schema()["$schema"] == "http://json-schema.org/draft-07/schema#"
