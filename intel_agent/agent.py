@@ -10,6 +10,7 @@ import structlog
 from anyio import to_thread
 
 from intel_agent import log as logs
+from intel_agent import machine
 from intel_agent.config import Config, load
 from intel_agent.errors import ConfigError
 from intel_agent.inventory import Inventory
@@ -34,6 +35,8 @@ class Settings:
     config_file: Path | None = None
     root: str = "/"
     host_root: str = "/"
+    runtime_directory: str = "/run/intel-agent"
+    """For what does not outlive a boot: a pretended machine."""
 
 
 def calm_collector() -> None:
@@ -51,11 +54,13 @@ async def run(settings: Settings) -> None:
     Raises:
         ConfigError: the configuration cannot be used.
         DirectoryGoneError: the device-plugins directory is gone for good.
+        SimulationError: the machine to be pretended cannot be made.
     """
     calm_collector()
     config = await to_thread.run_sync(read, settings.config_file)
-    host = await to_thread.run_sync(Host, settings.root, settings.host_root)
-    await Agent(settings, config, host).run()
+    pretended, directory = config.simulation.node, settings.runtime_directory
+    async with machine.served(pretended, directory, settings.root, settings.host_root) as host:
+        await Agent(settings, config, host).run()
 
 
 def read(path: Path | None) -> Config:
@@ -178,13 +183,13 @@ class Agent:
             return
         await _configure_log(config)
         self.config.set(config)
-        log.info("config.reloaded", restart_needed=_directory(config) != _directory(before))
+        log.info("config.reloaded", restart_needed=_at_start_only(config) != _at_start_only(before))
         self.scanner.hint()
 
 
-def _directory(config: Config) -> str:
+def _at_start_only(config: Config) -> tuple[str, str]:
     """Return what takes effect at the next start only."""
-    return config.kubelet.device_plugin_directory
+    return config.kubelet.device_plugin_directory, config.simulation.node
 
 
 async def _configure_log(config: Config) -> None:

@@ -13,6 +13,10 @@ class ConfigError(AgentError):
         self.problems = problems
 
 
+class SimulationError(AgentError):
+    """A pretended machine cannot be made."""
+
+
 class SysfsError(AgentError):
     """A file below /sys or /dev cannot be read or does not say what the kernel documents."""
 

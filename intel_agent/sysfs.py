@@ -63,12 +63,16 @@ class Host:
 
     `root` is where the agent finds the trees (in the pod /host), `host_root` what that same place is called on
     the host: paths handed to kubelet start there.
+    `stand_in` is handed out in place of everything in /dev, if the machine is only pretended and the host has none.
     """
 
-    def __init__(self, root: str = "/", host_root: str = "/", look: Look | None = None) -> None:
+    def __init__(
+        self, root: str = "/", host_root: str = "/", look: Look | None = None, *, stand_in: str | None = None
+    ) -> None:
         # Links are followed below it, and paths that come out of that are compared with it.
         self.root = os.path.realpath(root).rstrip("/")
         self.host_root = host_root.rstrip("/")
+        self._stand_in = stand_in
         self.look = look or Look()
         self.simulated = os.path.exists(f"{self.root}/{SIMULATION_MARK}")
         self.sys = Dir(f"{self.root}/sys")
@@ -94,7 +98,11 @@ class Host:
 
     def node_named(self, path: str, permissions: str = "rw") -> DeviceNode:
         """Return the node `path` without looking whether it is there."""
-        return DeviceNode(path, self.host_root + path, permissions)
+        return DeviceNode(path, self.host_path(path), permissions)
+
+    def host_path(self, path: str) -> str:
+        """Return what the host calls `path` (`/dev/...`), or what stands in for it there."""
+        return self._stand_in or self.host_root + path
 
     def number(self, path: str) -> DeviceNumber | None:
         """Return the numbers of the character device `path` (`/dev/...`), links followed; `None` when there is none.

@@ -238,7 +238,7 @@ def _attributes(function: Dir, device_id: str, driver: str | None) -> dict[str, 
 
 
 def _mount(host: Host, path: str) -> Mount:
-    return Mount(container_path=path, host_path=host.host_root + path)
+    return Mount(container_path=path, host_path=host.host_path(path))
 
 
 def _absent(host: Host, device: Dir, node: str) -> Exclusion:

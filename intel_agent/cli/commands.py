@@ -30,18 +30,27 @@ HOST_ROOT: Final = Option(
     completes="directory",
     help="what the host itself calls that directory; paths given to kubelet start there (default: /)",
 )
+RUNTIME: Final = Option(
+    names=("--runtime-directory",),
+    metavar="DIR",
+    default="/run/intel-agent",
+    completes="directory",
+    help="where to make a pretended machine (default: /run/intel-agent)",
+)
 
 
 def _run(values: Values) -> int:
+    from intel_agent.agent import Settings
     from intel_agent.cli import service
 
-    return service.run(values.config, values.root, values.host_root)
+    return service.run(Settings(values.config, values.root, values.host_root, values.runtime_directory))
 
 
 def _devices(values: Values) -> int:
     from intel_agent.cli import devices
 
-    return devices.run(values.config, values.root, values.host_root, values.output)
+    place = devices.Place(values.root, values.host_root, values.runtime_directory)
+    return devices.run(values.config, place, values.output)
 
 
 def _demo(values: Values) -> int:
@@ -100,7 +109,7 @@ COMMANDS: Final = (
         epilog="in a pod that mounts the host below /host:\n"
         "  intel-agent run --config /etc/intel-agent.yaml --root /host",
         run=_run,
-        options=(CONFIG, ROOT, HOST_ROOT),
+        options=(CONFIG, ROOT, HOST_ROOT, RUNTIME),
     ),
     Command(
         name="devices",
@@ -121,6 +130,7 @@ COMMANDS: Final = (
             CONFIG,
             ROOT,
             HOST_ROOT,
+            RUNTIME,
         ),
     ),
     Command(

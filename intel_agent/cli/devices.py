@@ -4,7 +4,8 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, assert_never
 
@@ -15,6 +16,7 @@ from intel_agent.backends import Backend
 from intel_agent.config import load
 from intel_agent.errors import AgentError, SysfsError
 from intel_agent.inventory import Found, Inventory
+from intel_agent.machine import pretended
 from intel_agent.model import Device, Exclusion
 from intel_agent.sources.look import Looker
 from intel_agent.sysfs import Host
@@ -30,17 +32,27 @@ _FOLDED = frozenset({"HEALTH", "NODES", "EVIDENCE", "REMEDY"})
 """Columns that may take several lines on a terminal; the others are for copying."""
 
 
-def run(config: Path | None, root: str, host_root: str, output: Literal["table", "json", "yaml"]) -> int:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the node is, and where a pretended one can be made."""
+
+    root: str
+    host_root: str
+    runtime_directory: str
+
+
+def run(config: Path | None, place: Place, output: Literal["table", "json", "yaml"]) -> int:
     """Print what the node offers; return 1 when a kind of device could not be looked at, and else 0.
 
     Raises:
-        AgentError: the configuration cannot be used, or there is no node at `root`.
+        AgentError: the configuration cannot be used, there is no node at `root`, or none can be pretended.
     """
-    if not os.path.isdir(root):
-        raise AgentError(f"{root}: no such directory (--root)")
+    if not os.path.isdir(place.root):
+        raise AgentError(f"{place.root}: no such directory (--root)")
     wanted = load(config).config
     logs.configure("error", "console", _STDERR)
-    inventory = anyio.run(look, wanted.devices.backends, Host(root, host_root), wanted.health.read_deadline_seconds)
+    with _host(wanted.simulation.node, place) as host:
+        inventory = anyio.run(look, wanted.devices.backends, host, wanted.health.read_deadline_seconds)
     match output:
         case "table":
             print_tables(inventory)
@@ -53,6 +65,10 @@ def run(config: Path | None, root: str, host_root: str, output: Literal["table",
         case _:
             assert_never(output)
     return 1 if any(found.problem for found in inventory.found.values()) else 0
+
+
+def _host(machine: str, place: Place) -> AbstractContextManager[Host]:
+    return pretended(machine, place.runtime_directory) if machine else nullcontext(Host(place.root, place.host_root))
 
 
 async def look(backends: Sequence[Backend], host: Host, deadline: float) -> Inventory:

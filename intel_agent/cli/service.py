@@ -1,7 +1,6 @@
 """`intel-agent run`."""
 
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import TypeVar
 
 import anyio
@@ -17,16 +16,20 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 
-def run(config: Path | None, root: str, host_root: str) -> int:
+def run(settings: agent.Settings) -> int:
     """Serve the node until a signal says stop; return the exit code.
 
     Raises:
         AgentError: the agent cannot go on, for a reason that a person can act on.
     """
-    wanted = load(config).config
+    wanted = load(settings.config_file).config
     logs.configure(wanted.log.level, wanted.log.format)
-    log.info("config.loaded", file=str(config) if config else None, changed=changed(Config(), wanted))
-    return served(agent.run, agent.Settings(config, root, host_root))
+    log.info(
+        "config.loaded",
+        file=str(settings.config_file) if settings.config_file else None,
+        changed=changed(Config(), wanted),
+    )
+    return served(agent.run, settings)
 
 
 def served(serve: Callable[[T], Awaitable[None]], settings: T) -> int:

@@ -82,4 +82,4 @@ def _node_itself(host: Host, node: DeviceNode) -> str:
         target = host.target(node.path)
     except SysfsError:  # it is no link
         target = None
-    return node.host_path if target is None else host.host_root + target
+    return node.host_path if target is None else host.host_path(target)

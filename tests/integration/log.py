@@ -22,6 +22,7 @@ class Line(msgspec.Struct, frozen=True):
     problems: tuple[str, ...] = ()
     message: str = ""
     exception: str = ""
+    restart_needed: bool = False
 
 
 def parsed(text: bytes) -> list[Line]:

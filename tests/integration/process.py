@@ -56,12 +56,17 @@ class Process:
 
 @contextmanager
 def process(
-    node: Node, *, before: Sequence[str] = (), stdout: int | None = None, name: str = "agent"
+    node: Node,
+    *,
+    before: Sequence[str] = (),
+    arguments: Sequence[str] = (),
+    stdout: int | None = None,
+    name: str = "agent",
 ) -> Generator[Process]:
-    """Start `intel-agent run` on the node, by way of the command `before`, and kill it when the block ends."""
+    """Start `intel-agent run` on the node, by way of `before`, with more `arguments`; kill it when the block ends."""
     output = node.base / f"{name}.log"
     command = [*before, sys.executable, "-m", "intel_agent", "run", "--config", str(node.config)]
-    command += ["--root", str(node.root), "--host-root", str(node.root)]
+    command += ["--root", str(node.root), "--host-root", str(node.root), *arguments]
     with output.open("ab") as file:
         popen = subprocess.Popen(
             command,
