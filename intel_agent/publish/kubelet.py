@@ -6,7 +6,6 @@ inotify, the end of a stream and a timer only make us look; while somebody misse
 
 import errno
 import os
-import random
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -165,21 +164,3 @@ async def served_by_another(path: str) -> bool:
     except KubeletError:
         return False
     return True
-
-
-class BackOff:
-    """Growing pauses with jitter, so that resources do not all knock at once."""
-
-    def __init__(self, first: float = 0.1, most: float = 8.0) -> None:
-        self._first = first
-        self._most = most
-        self._next = first
-
-    def reset(self) -> None:
-        self._next = self._first
-
-    def pause(self) -> float:
-        """Return the seconds to wait now; twice as many the next time."""
-        pause = self._next * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
-        self._next = min(self._next * 2, self._most)
-        return pause

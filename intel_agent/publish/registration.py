@@ -3,9 +3,10 @@
 import anyio
 import structlog
 
+from intel_agent.backoff import BackOff
 from intel_agent.errors import KubeletError
 from intel_agent.publish.deviceplugin import DevicePlugin, Listener
-from intel_agent.publish.kubelet import BackOff, Incarnation, Kubelet, served_by_another
+from intel_agent.publish.kubelet import Incarnation, Kubelet, served_by_another
 from intel_agent.publish.lock import NodeLock
 from intel_agent.publish.server import SocketServer
 

@@ -7,9 +7,9 @@ import anyio
 import pytest
 from anyio import to_thread
 
+from intel_agent.backoff import BackOff
 from intel_agent.publish import kubelet as kubelet_module
 from intel_agent.publish import registration
-from intel_agent.publish.kubelet import BackOff
 from intel_agent.simulation.kubelet import SimulatedKubelet
 
 from .log import Log

@@ -14,9 +14,9 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
 from intel_agent._proto import v1beta1
+from intel_agent.backoff import BackOff
 from intel_agent.publish import registration
 from intel_agent.publish.deviceplugin import DevicePlugin, Listener
-from intel_agent.publish.kubelet import BackOff
 from intel_agent.simulation.kubelet import SimulatedKubelet
 from intel_agent.simulation.kubelet.rules import is_resource_name
 

@@ -14,7 +14,7 @@ from intel_agent._proto import v1beta1
 from intel_agent.errors import KubeletError
 from intel_agent.publish.client import calling
 from intel_agent.publish.holdings import ask
-from intel_agent.publish.kubelet import BackOff, served_by_another
+from intel_agent.publish.kubelet import served_by_another
 
 pytestmark = pytest.mark.anyio
 
@@ -105,15 +105,3 @@ async def test_only_an_answer_proves_that_somebody_serves(path: Path) -> None:
     assert not await served_by_another(str(path))
     async with peer(path, says(PREFACE)):
         assert not await served_by_another(str(path))
-
-
-def test_pauses_grow_and_begin_again() -> None:
-    back_off = BackOff(0.1, 1.0)
-    pauses = [back_off.pause() for _ in range(8)]
-    back_off.reset()
-
-    assert all(
-        0.75 * wanted <= pause <= 1.25 * wanted for pause, wanted in zip(pauses, (0.1, 0.2, 0.4, 0.8), strict=False)
-    )
-    assert all(0.75 <= pause <= 1.25 for pause in pauses[4:])
-    assert back_off.pause() <= 0.125
