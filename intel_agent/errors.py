@@ -38,5 +38,13 @@ class KubeletError(AgentError):
     """Kubelet cannot be reached, or refuses; with kubelet's own words."""
 
 
+class ClusterError(AgentError):
+    """The Kubernetes API cannot be reached, or refuses; with its own words."""
+
+
+class ConflictError(ClusterError):
+    """An object of the Kubernetes API changed between being read and being written."""
+
+
 class DirectoryGoneError(KubeletError):
     """The mounted device-plugins directory was removed on the host: only a new mount can help."""

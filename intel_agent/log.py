@@ -41,8 +41,8 @@ FOREIGN = "library.logged"
 """The event of a record that a library wrote."""
 
 _RANK = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
-_QUIET = ("watchfiles", "grpclib", "hpack", "h2")
-"""Libraries that tell of every file, call, header and frame: only their warnings are of use."""
+_QUIET = ("watchfiles", "grpclib", "hpack", "h2", "httpx2", "httpcore2")
+"""Libraries that tell of every file, call, request, header and frame: only their warnings are of use."""
 
 
 class Writer:
