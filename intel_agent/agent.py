@@ -1,17 +1,24 @@
 """The whole wiring: one task group that reads from top to bottom."""
 
 import gc
+import os
 import signal
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
+import msgspec
 import structlog
 from anyio import to_thread
 
 from intel_agent import log as logs
-from intel_agent import machine
-from intel_agent.config import Config, load
+from intel_agent import machine, readiness
+from intel_agent.cluster.api import ACCOUNT
+from intel_agent.cluster.membership import Membership
+from intel_agent.cluster.memory import Memory
+from intel_agent.cluster.sections import Sections
+from intel_agent.config import Config, Devices, load
 from intel_agent.errors import ConfigError
 from intel_agent.inventory import Inventory
 from intel_agent.latest import Latest
@@ -37,6 +44,11 @@ class Settings:
     host_root: str = "/"
     runtime_directory: str = "/run/intel-agent"
     """For what does not outlive a boot: a pretended machine."""
+    state_directory: str = "/var/lib/intel-agent"
+    """For what outlives a boot: the device sections that were in force last."""
+    account_directory: str = ACCOUNT
+    """Where the token and the authority of the service account are."""
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
 
 def calm_collector() -> None:
@@ -72,7 +84,12 @@ class Agent:
 
     def __init__(self, settings: Settings, config: Config, host: Host) -> None:
         self._settings = settings
+        self._wanted = Latest(config)
+        """What the file says; `config` is what is in force on this node."""
         self.config = Latest(config)
+        self.membership = Membership(self._wanted, settings.environment, settings.account_directory)
+        self.sections = Sections(self.membership.labels, Memory(settings.state_directory, self.membership.name))
+        self._settling = anyio.Lock()
         self.inventory = Latest(Inventory())
         file = settings.config_file
         self._config_directory = None if file is None else str(file.absolute().parent)
@@ -86,10 +103,13 @@ class Agent:
     async def run(self) -> None:
         """Run until a signal says stop; then end streams, unlink sockets and return."""
         await _configure_log(self.config.value)
+        self.config.set(await self._in_force(None))
         log.info("agent.started", kinds=[each.name for each in self.config.value.devices.backends])
         async with anyio.create_task_group() as group:
             group.start_soon(self._obey_signals, group.cancel_scope)
             group.start_soon(self._follow_config)
+            group.start_soon(self._follow_labels)
+            group.start_soon(self.membership.run, lambda: not self.unready)
             group.start_soon(self._follow_kernel)
             group.start_soon(files.follow, self._directories, self._files_changed)
             group.start_soon(self.scanner.run)
@@ -170,7 +190,7 @@ class Agent:
 
     async def reload(self) -> None:
         """Read the file again; a valid change takes effect, an invalid one is refused and the last good one stays."""
-        before = self.config.value
+        before = self._wanted.value
         try:
             config = await to_thread.run_sync(read, self._settings.config_file)
         except ConfigError as error:
@@ -182,9 +202,45 @@ class Agent:
         if config == before:
             return
         await _configure_log(config)
-        self.config.set(config)
+        self._wanted.set(config)
+        await self._settle()
+        self.membership.labels.set(self.membership.labels.value)  # whoever waits for labels learns for how long
         log.info("config.reloaded", restart_needed=_at_start_only(config) != _at_start_only(before))
-        self.scanner.hint()
+
+    async def _follow_labels(self) -> None:
+        """Let a change of the node's labels, and the end of waiting for them, take effect as a change of the file."""
+        labels, revision = self.membership.labels, self.membership.labels.revision
+        while True:
+            with anyio.move_on_after(self.sections.patience):
+                _, revision = await labels.newer(revision)
+            await self._settle()
+
+    async def _settle(self) -> None:
+        """Put in force what the file says for this node."""
+        async with self._settling:
+            config = await self._in_force(self.config.value.devices)
+            if config != self.config.value:
+                self.config.set(config)
+                self.scanner.hint()
+
+    async def _in_force(self, offered: Devices | None) -> Config:
+        """Return the configuration of this node; `offered` are the sections that are in force already, if any are."""
+        config = self._wanted.value
+        resolution = await self.sections.settle(config, offered)
+        return msgspec.structs.replace(config, devices=resolution.devices)
+
+    @property
+    def unready(self) -> tuple[str, ...]:
+        """What is missing until pods can get what this node has."""
+        return tuple(
+            readiness.missing(
+                self.scanner.backends,
+                self.inventory.value,
+                self.publisher.published,
+                self.kubelet.incarnation.value,
+                self.sections.resolution,
+            )
+        )
 
 
 def _at_start_only(config: Config) -> tuple[str, str]:

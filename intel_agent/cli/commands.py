@@ -37,19 +37,42 @@ RUNTIME: Final = Option(
     completes="directory",
     help="where to make a pretended machine (default: /run/intel-agent)",
 )
+STATE: Final = Option(
+    names=("--state-directory",),
+    metavar="DIR",
+    default="/var/lib/intel-agent",
+    completes="directory",
+    help="where to remember which overrides were in force (default: /var/lib/intel-agent)",
+)
+ACCOUNT: Final = Option(
+    names=("--account-directory",),
+    metavar="DIR",
+    default="/var/run/secrets/kubernetes.io/serviceaccount",
+    completes="directory",
+    help="where to find token and ca.crt for the Kubernetes API (default: where kubelet mounts them)",
+)
 
 
 def _run(values: Values) -> int:
     from intel_agent.agent import Settings
     from intel_agent.cli import service
 
-    return service.run(Settings(values.config, values.root, values.host_root, values.runtime_directory))
+    return service.run(
+        Settings(
+            values.config,
+            values.root,
+            values.host_root,
+            values.runtime_directory,
+            values.state_directory,
+            values.account_directory,
+        )
+    )
 
 
 def _devices(values: Values) -> int:
     from intel_agent.cli import devices
 
-    place = devices.Place(values.root, values.host_root, values.runtime_directory)
+    place = devices.Place(values.root, values.host_root, values.runtime_directory, values.state_directory)
     return devices.run(values.config, place, values.output)
 
 
@@ -109,14 +132,15 @@ COMMANDS: Final = (
         epilog="in a pod that mounts the host below /host:\n"
         "  intel-agent run --config /etc/intel-agent.yaml --root /host",
         run=_run,
-        options=(CONFIG, ROOT, HOST_ROOT, RUNTIME),
+        options=(CONFIG, ROOT, HOST_ROOT, RUNTIME, STATE, ACCOUNT),
     ),
     Command(
         name="devices",
         summary="list what this node would offer, and what not and why",
         description="Look at /sys and /dev once and list every device that would be offered to kubelet,\n"
         "and everything that was seen and is not offered, with the reason and what to do about it.\n"
-        "Needs no kubelet and changes nothing. Exits with 1 when a kind of device cannot be looked at.",
+        "Needs no kubelet and changes nothing. Exits with 1 when a kind of device cannot be looked at.\n"
+        "Where the configuration has overrides, they count as the agent of this node applied them last.",
         epilog="for scripts:\n"
         "  intel-agent devices -o json | jq -r '.devices[] | select(.health != \"Healthy\") | .id'",
         run=_devices,
@@ -131,6 +155,7 @@ COMMANDS: Final = (
             ROOT,
             HOST_ROOT,
             RUNTIME,
+            STATE,
         ),
     ),
     Command(

@@ -13,7 +13,9 @@ import anyio
 
 from intel_agent import log as logs
 from intel_agent.backends import Backend
-from intel_agent.config import load
+from intel_agent.cluster.membership import NODE_NAME
+from intel_agent.cluster.memory import Memory
+from intel_agent.config import Config, Devices, load
 from intel_agent.errors import AgentError, SysfsError
 from intel_agent.inventory import Found, Inventory
 from intel_agent.machine import pretended
@@ -34,11 +36,12 @@ _FOLDED = frozenset({"HEALTH", "NODES", "EVIDENCE", "REMEDY"})
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the node is, and where a pretended one can be made."""
+    """Where the node is, where a pretended one can be made, and where the agent remembers its sections."""
 
     root: str
     host_root: str
     runtime_directory: str
+    state_directory: str
 
 
 def run(config: Path | None, place: Place, output: Literal["table", "json", "yaml"]) -> int:
@@ -52,7 +55,8 @@ def run(config: Path | None, place: Place, output: Literal["table", "json", "yam
     wanted = load(config).config
     logs.configure("error", "console", _STDERR)
     with _host(wanted.simulation.node, place) as host:
-        inventory = anyio.run(look, wanted.devices.backends, host, wanted.health.read_deadline_seconds)
+        backends, deadline = _in_force(wanted, place).backends, wanted.health.read_deadline_seconds
+        inventory = anyio.run(look, backends, host, deadline)
     match output:
         case "table":
             print_tables(inventory)
@@ -65,6 +69,17 @@ def run(config: Path | None, place: Place, output: Literal["table", "json", "yam
         case _:
             assert_never(output)
     return 1 if any(found.problem for found in inventory.found.values()) else 0
+
+
+def _in_force(config: Config, place: Place) -> Devices:
+    if not config.node_overrides:
+        return config.devices
+    remembered = Memory(place.state_directory, os.environ.get(NODE_NAME, "")).recalled(config)
+    if remembered is None:
+        sys.stderr.write(
+            "intel-agent: nodeOverrides: not applied, as the agent has not applied them on this node yet\n"
+        )
+    return remembered or config.devices
 
 
 def _host(machine: str, place: Place) -> AbstractContextManager[Host]:

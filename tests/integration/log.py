@@ -23,6 +23,8 @@ class Line(msgspec.Struct, frozen=True):
     message: str = ""
     exception: str = ""
     restart_needed: bool = False
+    taint: str = ""
+    overrides: tuple[str, ...] = ()
 
 
 def parsed(text: bytes) -> list[Line]:

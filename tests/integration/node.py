@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +58,11 @@ class Node:
         return self.base / "cdi"
 
     @property
+    def state(self) -> Path:
+        """Where the agent remembers what was in force."""
+        return self.base / "state"
+
+    @property
     def config(self) -> Path:
         return self.base / "etc" / "agent.yaml"
 
@@ -68,7 +73,13 @@ class Node:
         )
 
     def configure(
-        self, *, devices: Section | None = None, health: Section | None = None, log: Section | None = None
+        self,
+        *,
+        devices: Section | None = None,
+        health: Section | None = None,
+        log: Section | None = None,
+        overrides: Sequence[Section] = (),
+        taint: Section | None = None,
     ) -> None:
         """Write the configuration file at one stroke."""
         self.write_config(
@@ -83,6 +94,8 @@ class Node:
                     # One hour: what a test sees happens by a hint, not by the tick.
                     "health": {"rescanSeconds": 3600, **(health or {})},
                     "devices": devices or {},
+                    "nodeOverrides": overrides,
+                    "startupTaint": taint or {},
                 }
             )
         )

@@ -1,6 +1,6 @@
 """The agent in this process: the real one, with its clock and its threads, on a simulated node."""
 
-from collections.abc import AsyncGenerator, Generator, Iterable
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
 import anyio
@@ -58,9 +58,18 @@ class Running:
 
 
 @asynccontextmanager
-async def running(node: Node, *, root: str | None = None) -> AsyncGenerator[Running]:
-    """Run an agent as `intel-agent run --config FILE --root DIR --host-root DIR` does."""
-    settings = Settings(node.config, root or str(node.root), str(node.root))
+async def running(
+    node: Node, *, root: str | None = None, environment: Mapping[str, str] | None = None, account: str = "/nowhere"
+) -> AsyncGenerator[Running]:
+    """Run an agent as `intel-agent run --config FILE --root DIR --host-root DIR` does, as a pod if need be."""
+    settings = Settings(
+        node.config,
+        root or str(node.root),
+        str(node.root),
+        state_directory=str(node.state),
+        account_directory=account,
+        environment=environment or {},
+    )
     config = await to_thread.run_sync(read, node.config)
     host = await to_thread.run_sync(Host, settings.root, settings.host_root)
     agent = Agent(settings, config, host)
