@@ -3,6 +3,8 @@
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -27,23 +29,50 @@ class LogLine(msgspec.Struct, frozen=True):
     event: str
     level: str = ""
     resource: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a pod has to talk to the API server: the node's name, a port on 127.0.0.1, token and authority."""
+
+    node: str
+    port: int
+    directory: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+            "KUBERNETES_SERVICE_PORT": str(self.port),
+            "NODE_NAME": self.node,
+        }
 
 
 class Agent:
     """One agent process. It may be started again after its end; a second one may run beside it."""
 
-    def __init__(self, place: Place, machine: Machine, name: str = "agent") -> None:
+    def __init__(self, place: Place, machine: Machine, name: str = "agent", account: Account | None = None) -> None:
         self._place = place
         self._config = place.base / f"{name}.yaml"
         self._log = place.base / f"{name}.log"
         self._log.write_bytes(b"")
         command = [sys.executable, "-m", "intel_agent", "run", "--config", str(self._config)]
         command += ["--root", str(machine.root), "--host-root", str(machine.root)]
-        self.process = Daemon(command, self._log)
+        command += ["--state-directory", str(place.base / f"{name}-state")]
+        if account is not None:
+            command += ["--account-directory", str(account.directory)]
+        self.process = Daemon(command, self._log, environment=None if account is None else account.environment)
         self.configure()
 
-    def configure(self, *, rescan_seconds: float = RESCAN_SECONDS, **sections: Mapping[str, object]) -> None:
-        """Write the configuration file; the sections stand above the machine's usual ones."""
+    def configure(
+        self,
+        *,
+        rescan_seconds: float = RESCAN_SECONDS,
+        top: Mapping[str, object] | None = None,
+        **sections: Mapping[str, object],
+    ) -> None:
+        """Write the configuration file; the sections stand above the machine's usual ones, `top` beside `devices`."""
         content = {
             "kubelet": {
                 "devicePluginDirectory": str(self._place.device_plugins),
@@ -52,6 +81,7 @@ class Agent:
             "cdi": {"directory": str(self._place.cdi)},
             "health": {"rescanSeconds": rescan_seconds, "lingerSeconds": LINGER_SECONDS},
             "devices": {**DEVICES, **sections},
+            **(top or {}),
         }
         draft = self._config.with_suffix(".draft")
         draft.write_text(json.dumps(content))

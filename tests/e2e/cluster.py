@@ -64,14 +64,18 @@ class NodeObject(msgspec.Struct, frozen=True):
 class Api:
     """The API server, as its administrator sees it."""
 
-    def __init__(self, url: str, authority: Path) -> None:
-        self._url = url
+    def __init__(self, port: int, authority: Path) -> None:
+        self.port = port
+        self.authority = authority
+        self._url = f"https://127.0.0.1:{port}"
         self._context = ssl.create_default_context(cafile=str(authority))
 
-    def request(self, method: str, path: str, body: Mapping[str, object] | None = None) -> bytes:
-        content = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": "Bearer admin", "Content-Type": "application/json"}
-        request = urllib.request.Request(self._url + path, content, headers, method=method)
+    def request(
+        self, method: str, path: str, body: Mapping[str, object] | None = None, *, content: str = "application/json"
+    ) -> bytes:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": "Bearer admin", "Content-Type": content}
+        request = urllib.request.Request(self._url + path, data, headers, method=method)
         with urllib.request.urlopen(request, timeout=10, context=self._context) as answer:
             text: bytes = answer.read()
             return text
@@ -92,7 +96,7 @@ class Cluster:
     def __init__(self, base: Path) -> None:
         self._base = base
         self._etcd_port, etcd_peers, self._port = free_ports(3)
-        self.api = Api(f"https://127.0.0.1:{self._port}", _certificates(base))
+        self.api = Api(self._port, _certificates(base))
         for user in TOKENS:
             self._kubeconfig(user).write_text(json.dumps(_kubeconfig(user, self._port, base)))
         (base / "tokens.csv").write_text("".join(f"{token},{user}\n" for token, user in TOKENS.items()))
