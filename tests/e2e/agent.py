@@ -59,7 +59,8 @@ class Agent:
         self._log.write_bytes(b"")
         command = [sys.executable, "-m", "intel_agent", "run", "--config", str(self._config)]
         command += ["--root", str(machine.root), "--host-root", str(machine.root)]
-        command += ["--state-directory", str(place.base / f"{name}-state")]
+        for each in ("state", "runtime"):
+            command += [f"--{each}-directory", str(place.base / f"{name}-{each}")]
         if account is not None:
             command += ["--account-directory", str(account.directory)]
         self.process = Daemon(command, self._log, environment=None if account is None else account.environment)
