@@ -22,6 +22,7 @@ def run(settings: agent.Settings) -> int:
     Raises:
         AgentError: the agent cannot go on, for a reason that a person can act on.
     """
+    agent.share_heap()
     wanted = load(settings.config_file).config
     logs.configure(wanted.log.level, wanted.log.format)
     log.info(

@@ -65,6 +65,7 @@ class Api:
     def __init__(self, access: Access) -> None:
         self._access = access
         self._client: AsyncClient | None = None
+        self._preparing = anyio.Lock()
 
     async def get(self, path: str, *, accept: str = JSON) -> bytes:
         """Return what the API server says of the object.
@@ -92,7 +93,8 @@ class Api:
     async def _request(self, method: str, path: str, headers: dict[str, str], content: bytes | None = None) -> bytes:
         try:
             with anyio.fail_after(DEADLINE):
-                client, token = await to_thread.run_sync(self._prepared, abandon_on_cancel=True)
+                async with self._preparing:
+                    client, token = await to_thread.run_sync(self._prepared, abandon_on_cancel=True)
                 headers["Authorization"] = f"Bearer {token}"
                 answer = await client.request(method, path, headers=headers, content=content)
         except TimeoutError as error:

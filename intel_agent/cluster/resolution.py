@@ -43,11 +43,6 @@ class Resolution:
     overrides: tuple[int, ...] = ()
     problems: tuple[str, ...] = ()
 
-    @property
-    def doubtful(self) -> bool:
-        """Whether other sections may be meant."""
-        return self.basis not in {Basis.FILE, Basis.LABELS}
-
 
 @dataclass(frozen=True, slots=True)
 class Known:

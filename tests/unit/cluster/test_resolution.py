@@ -59,7 +59,6 @@ def test_with_nothing_remembered_nothing_is_offered_for_a_while_then_the_base(wa
         assert resolution.devices.backends == ()
     else:
         assert resolution == Resolution(shares(2), Basis.BASE)
-    assert resolution.doubtful
 
 
 @given(st.integers(1, 9), st.floats(0, PATIENCE, exclude_max=True))
