@@ -41,7 +41,7 @@ SETTINGS = """
 log: {format: json}
 kubelet: {devicePluginDirectory: PLACE/plugins, podResourcesSocket: PLACE/pod-resources.sock}
 health: {lingerSeconds: 3600}
-devices: {gpu: {sharedDevNum: 10, enableMonitoring: true}}
+devices: {gpu: {sharedDevNum: SHARES, enableMonitoring: true}}
 """
 
 
@@ -57,14 +57,15 @@ def uevent(action: str, path: str, subsystem: str) -> None:
 class Node:
     """The node's directory and the agent on it."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, machine: str = "bench", shares: int = 10) -> None:
         self.root = place / "node"
         self.plugins = place / "plugins"
         self.plugins.mkdir()
         self._file = place / "agent.yaml"
-        self._file.write_text(SETTINGS.replace("PLACE", str(place)), encoding="utf-8")
+        settings = SETTINGS.replace("PLACE", str(place)).replace("SHARES", str(shares))
+        self._file.write_text(settings, encoding="utf-8")
         self._log = place / "agent.log"
-        disk.materialise(tree.node("bench"), self.root)
+        disk.materialise(tree.node(machine), self.root)
 
     @contextmanager
     def agent(self) -> Generator[int]:
@@ -155,6 +156,16 @@ def memory(process: int) -> float:
     return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) * 1024 / 1e6
 
 
+def sized(shares: int) -> float:
+    """Memory with so many ids in one resource, in MB: one card that so many containers may share."""
+    with tempfile.TemporaryDirectory(prefix="bench") as place:
+        node = Node(Path(place), "laptop", shares)
+        with serving(node.plugins) as (kubelet, _), node.agent() as process:
+            kubelet.wait_for(lambda: "gpu.intel.com/i915" in kubelet.plugins)
+            time.sleep(15)
+            return round(memory(process), 1)
+
+
 def usage(process: int) -> dict[str, tuple[float, int]]:
     """CPU seconds and context switches so far, by thread."""
     threads: dict[str, tuple[float, int]] = {}
@@ -208,6 +219,7 @@ def main() -> None:
             before = memory(process)
             allocations(kubelet, 100_000 // share)
             report("memory before and after 100,000 Allocate (MB)", [round(before, 1), round(memory(process), 1)])
+    report("memory by ids in one resource, PSS (MB)", {shares: sized(shares) for shares in (1, 100, 10_000)})
 
 
 def enter_namespace() -> None:
