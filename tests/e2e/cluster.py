@@ -1,4 +1,4 @@
-"""A cluster of one node on loopback addresses: etcd, API server, scheduler, controller manager and a kubelet."""
+"""A cluster of one node: etcd, API server, scheduler, controller manager and a kubelet."""
 
 import json
 import shutil
@@ -14,9 +14,11 @@ from pathlib import Path
 import msgspec
 
 from .daemon import Daemon
-from .kubelet import NODE, free_ports
+from .kubelet import NODE
+from .network import LOOPBACK
 from .node import Node, binaries
 from .pods import Pod, manifest
+from .sandbox import MachineNamespace, MountNamespace
 from .waiting import eventually
 
 TOKENS = {
@@ -30,6 +32,9 @@ TOKENS = {
 CONTROLLERS = "*,-service-lb-controller,-node-route-controller,-cloud-node-lifecycle-controller"
 
 READY_SECONDS = 60.0
+
+HTTPS = 443
+"""The port of the service `kubernetes`."""
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -64,10 +69,11 @@ class NodeObject(msgspec.Struct, frozen=True):
 class Api:
     """The API server, as its administrator sees it."""
 
-    def __init__(self, port: int, authority: Path) -> None:
+    def __init__(self, namespace: MountNamespace, address: str, port: int, authority: Path) -> None:
         self.port = port
         self.authority = authority
-        self._url = f"https://127.0.0.1:{port}"
+        self.url = f"https://{address}:{port}"
+        self._network = namespace.network
         self._context = ssl.create_default_context(cafile=str(authority))
 
     def request(
@@ -75,8 +81,8 @@ class Api:
     ) -> bytes:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": "Bearer admin", "Content-Type": content}
-        request = urllib.request.Request(self._url + path, data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=10, context=self._context) as answer:
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        with self._network(), urllib.request.urlopen(request, timeout=10, context=self._context) as answer:
             text: bytes = answer.read()
             return text
 
@@ -93,24 +99,29 @@ class Cluster:
 
     PODS = "/api/v1/namespaces/default/pods"
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, machine: Path | None = None) -> None:
+        """With `machine` the node is that machine, and pods reach the API server as the service `kubernetes`."""
         self._base = base
-        self._etcd_port, etcd_peers, self._port = free_ports(3)
-        self.api = Api(self._port, _certificates(base))
+        self.node = Node(self.kubeconfig("kubelet"), machine)
+        namespace = self._namespace = self.node.namespace
+        self._etcd_port, etcd_peers, port = namespace.free_ports(3)
+        address = LOOPBACK
+        if isinstance(namespace, MachineNamespace):
+            address, port = namespace.service, HTTPS
+        self.api = Api(namespace, address, port, _certificates(base, address))
         for user in TOKENS:
-            self._kubeconfig(user).write_text(json.dumps(_kubeconfig(user, self._port, base)))
+            self.kubeconfig(user).write_text(json.dumps(_kubeconfig(user, self.api.url, base)))
         (base / "tokens.csv").write_text("".join(f"{token},{user}\n" for token, user in TOKENS.items()))
         folder = binaries("kubernetes")
         self._daemons = [
-            Daemon(command, base / f"{Path(command[0]).name}.log")
+            Daemon(namespace.beside(command), base / f"{Path(command[0]).name}.log")
             for command in (
                 self._etcd(etcd_peers),
-                self._apiserver(folder / "kube-apiserver"),
+                self._apiserver(folder / "kube-apiserver", address),
                 self._scheduler(folder / "kube-scheduler"),
                 self._controllers(folder / "kube-controller-manager"),
             )
         ]
-        self.node = Node(self._kubeconfig("kubelet"))
 
     def start(self) -> None:
         etcd, apiserver, *others = self._daemons
@@ -141,7 +152,8 @@ class Cluster:
 
     def run(self, name: str, container: Mapping[str, object]) -> None:
         """Create a pod of one container and wait until it runs."""
-        self.create(manifest(name, [container]))
+        own_network = isinstance(self._namespace, MachineNamespace)
+        self.create(manifest(name, [container], host_network=not own_network))
         self.until_phase(name, "Running")
 
     def until_phase(self, name: str, phase: str) -> None:
@@ -158,7 +170,7 @@ class Cluster:
         self.api.request("DELETE", f"{self.PODS}/{name}?gracePeriodSeconds=1")
         eventually(lambda: not self.api.exists(f"{self.PODS}/{name}"), f"end of {name}", within=READY_SECONDS)
 
-    def _kubeconfig(self, user: str) -> Path:
+    def kubeconfig(self, user: str = "admin") -> Path:
         return self._base / f"{user}.kubeconfig"
 
     def _etcd(self, peers: int) -> list[str]:
@@ -174,13 +186,14 @@ class Cluster:
             "--unsafe-no-fsync",
         ]
 
-    def _apiserver(self, binary: Path) -> list[str]:
+    def _apiserver(self, binary: Path, address: str) -> list[str]:
         return [
             str(binary),
             f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
-            "--bind-address=127.0.0.1",
-            "--advertise-address=127.0.0.1",
-            f"--secure-port={self._port}",
+            f"--bind-address={address}",
+            f"--advertise-address={address}",
+            f"--secure-port={self.api.port}",
+            "--kubelet-preferred-address-types=InternalIP",
             "--endpoint-reconciler-type=none",
             f"--tls-cert-file={self._base}/server.crt",
             f"--tls-private-key-file={self._base}/server.key",
@@ -210,23 +223,23 @@ class Cluster:
         ]
 
     def _client(self, user: str) -> list[str]:
-        config = self._kubeconfig(user)
+        config = self.kubeconfig(user)
         return [
             f"--kubeconfig={config}",
             f"--authentication-kubeconfig={config}",
             f"--authorization-kubeconfig={config}",
             "--bind-address=127.0.0.1",
-            f"--secure-port={free_ports(1)[0]}",
+            f"--secure-port={self._namespace.free_ports(1)[0]}",
             f"--cert-dir={self._base}/{user}",
         ]
 
 
 @contextmanager
-def running_cluster() -> Generator[Cluster, None, None]:
+def running_cluster(machine: Path | None = None) -> Generator[Cluster, None, None]:
     """Start a cluster, and leave nothing of it behind."""
     base = Path(tempfile.mkdtemp(prefix="e2e-"))
     try:
-        cluster = Cluster(base)
+        cluster = Cluster(base, machine)
         try:
             cluster.start()
             yield cluster
@@ -236,8 +249,8 @@ def running_cluster() -> Generator[Cluster, None, None]:
         shutil.rmtree(base)
 
 
-def _kubeconfig(user: str, port: int, base: Path) -> dict[str, object]:
-    server = {"server": f"https://127.0.0.1:{port}", "certificate-authority": f"{base}/authority.crt"}
+def _kubeconfig(user: str, url: str, base: Path) -> dict[str, object]:
+    server = {"server": url, "certificate-authority": f"{base}/authority.crt"}
     return {
         "apiVersion": "v1",
         "kind": "Config",
@@ -248,14 +261,14 @@ def _kubeconfig(user: str, port: int, base: Path) -> dict[str, object]:
     }
 
 
-def _certificates(base: Path) -> Path:
+def _certificates(base: Path, address: str) -> Path:
     """Make an authority, a server certificate and the key of the service accounts; return the authority's."""
     new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     authority = ["-subj", "/CN=e2e", "-keyout", f"{base}/authority.key", "-out", f"{base}/authority.crt"]
     _openssl("req", "-x509", *new_key, "-days", "30", *authority)
     server = ["-subj", "/CN=kube-apiserver", "-keyout", f"{base}/server.key", "-out", f"{base}/server.csr"]
     _openssl("req", *new_key, *server)
-    (base / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+    (base / "names").write_text(f"subjectAltName=IP:{address},DNS:localhost\n")
     signer = ["-CA", f"{base}/authority.crt", "-CAkey", f"{base}/authority.key", "-CAcreateserial"]
     request = ["-in", f"{base}/server.csr", "-out", f"{base}/server.crt", "-extfile", f"{base}/names"]
     _openssl("x509", "-req", "-days", "30", *request, *signer)

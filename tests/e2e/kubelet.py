@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .daemon import Daemon
+from .network import LOOPBACK
 from .podresources import PodResources
 from .sandbox import Cgroup, MountNamespace
 from .waiting import eventually
@@ -48,10 +49,13 @@ class Kubelet:
         self._config = base / "kubelet.json"
         self._base = base
         self._cgroup = cgroup
-        self._healthz, self._read_only, self._port = free_ports(3)
+        self._namespace = namespace
+        self._healthz, self._read_only, self._port = namespace.free_ports(3)
         self._kubeconfig = kubeconfig
         flags: list[str | Path] = ["--config", self._config, f"--hostname-override={NODE}", "--v=2"]
         flags += [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
+        # Without it kubelet looks for a default route; the loopback address it would refuse.
+        flags += [f"--node-ip={namespace.address}"] if namespace.address != LOOPBACK else []
         self._daemon = Daemon(namespace.enter([binary, *flags]), self.log)
         for directory in (self.device_plugins, self.manifests, self.pod_logs):
             directory.mkdir(parents=True, exist_ok=True)
@@ -78,7 +82,7 @@ class Kubelet:
 
     def pods(self) -> bytes:
         """Return the JSON text of all pods that this kubelet knows."""
-        return _fetch(self._read_only, "/pods")
+        return self._fetch(self._read_only, "/pods")
 
     def log_since(self, offset: int) -> str:
         with self.log.open("rb") as log:
@@ -88,16 +92,29 @@ class Kubelet:
     def _serves(self) -> bool:
         assert self.alive, f"kubelet ended: {self.log.read_text()[-2000:]}"
         # A file of that name may be left over from the kubelet before: only a connection tells.
-        return _answers(self._healthz, "/healthz") and connects(self.socket)
+        return self._is_healthy() and connects(self.socket)
+
+    def _is_healthy(self) -> bool:
+        try:
+            self._fetch(self._healthz, "/healthz", LOOPBACK)
+        except (OSError, urllib.error.URLError):
+            return False
+        return True
+
+    def _fetch(self, port: int, path: str, address: str = "") -> bytes:
+        url = f"http://{address or self._namespace.address}:{port}{path}"
+        with self._namespace.network(), urllib.request.urlopen(url, timeout=5) as answer:
+            content: bytes = answer.read()
+            return content
 
     def _settings(self) -> dict[str, object]:
         return {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",
-            "address": "127.0.0.1",
+            "address": self._namespace.address,
             "port": self._port,
             "readOnlyPort": self._read_only,
-            "healthzBindAddress": "127.0.0.1",
+            "healthzBindAddress": LOOPBACK,
             "healthzPort": self._healthz,
             "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
             "authorization": {"mode": "AlwaysAllow"},
@@ -137,15 +154,6 @@ EVICTION_SIGNALS = (
 )
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports of the loopback address that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in sockets]
-    for listener in sockets:
-        listener.close()
-    return ports
-
-
 def connects(path: Path) -> bool:
     """Whether somebody listens on the unix socket."""
     with socket.socket(socket.AF_UNIX) as client:
@@ -154,17 +162,3 @@ def connects(path: Path) -> bool:
         except OSError:
             return False
     return True
-
-
-def _answers(port: int, path: str) -> bool:
-    try:
-        _fetch(port, path)
-    except (OSError, urllib.error.URLError):
-        return False
-    return True
-
-
-def _fetch(port: int, path: str) -> bytes:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-        content: bytes = answer.read()
-        return content

@@ -1,4 +1,4 @@
-"""A node: containerd and a kubelet in their own mount namespace and cgroup, and static pods on it."""
+"""A node: containerd and a kubelet in their own namespaces and cgroup, and static pods on it."""
 
 import json
 import os
@@ -14,8 +14,8 @@ import msgspec
 from .kubelet import NODE, Kubelet, Place
 from .podresources import Holding, PodResources
 from .pods import Pod, PodList, PodStatus, Report, container, manifest, parse_report
-from .runtime import Containerd
-from .sandbox import Cgroup, MountNamespace, Sysctls
+from .runtime import BRIDGE, LOOPBACK, Containerd
+from .sandbox import Cgroup, MachineNamespace, MountNamespace, Sysctls
 from .waiting import eventually
 
 POD_SECONDS = 20.0
@@ -47,17 +47,23 @@ def binaries(name: str) -> Path:
 class Node:
     """One simulated machine's kubelet with everything below it."""
 
-    def __init__(self, kubeconfig: Path | None = None) -> None:
+    def __init__(self, kubeconfig: Path | None = None, machine: Path | None = None) -> None:
+        """With `machine` the node is that simulated machine itself; without, only agents look at another."""
         self.base = Path(tempfile.mkdtemp(prefix="e2e-"))
-        self.cdi = self.base / "cdi"
-        self.cdi.mkdir()
         self._sysctls = Sysctls()
         self._cgroup = Cgroup(self.base.name)
-        namespace = MountNamespace(self.base / "kubelet", self.base / "namespace.log")
-        self._namespace = namespace
-        self.kubelet = Kubelet(binaries("kubernetes") / "kubelet", self.base, namespace, self._cgroup, kubeconfig)
+        mounts = self.base / "kubelet", self.base / "namespace.log"
+        self.namespace = MachineNamespace(*mounts, machine) if machine else MountNamespace(*mounts)
+        self.cdi = self.namespace.file("/run/cdi") if machine else self.base / "cdi"
+        self.cdi.mkdir()
+        self.kubelet = Kubelet(binaries("kubernetes") / "kubelet", self.base, self.namespace, self._cgroup, kubeconfig)
         self.runtime = Containerd(
-            binaries("containerd"), self.base / "containerd", self.cdi, namespace, self.base / "containerd.log"
+            binaries("containerd"),
+            self.base / "containerd",
+            "/run/cdi" if machine else self.cdi,
+            self.namespace,
+            self.base / "containerd.log",
+            plugin=BRIDGE if machine else LOOPBACK,
         )
         self._numbers = count()
 
@@ -78,7 +84,7 @@ class Node:
         """End everything and leave nothing behind."""
         self.kubelet.stop()
         self.runtime.stop()
-        self._namespace.stop()
+        self.namespace.stop()
         self._cgroup.remove()
         self._sysctls.restore()
         shutil.rmtree(self.base)
@@ -98,6 +104,12 @@ class Node:
         pod = StaticPod(self, f"pod{next(self._numbers)}")
         pod.write(manifest(pod.manifest.stem, containers, init=init))
         return pod
+
+    def report(self, pod: str, container: str = "main") -> Report:
+        """Return what a container of a running pod found inside when it started last."""
+        logs = self.kubelet.pod_logs.glob(f"default_{pod}_*/{container}/*.log")
+        last = max(logs, key=lambda log: int(log.stem))
+        return eventually(lambda: parse_report(last.read_text()), f"report of {pod}", within=POD_SECONDS)
 
     def remove_pods(self) -> None:
         """Remove all pods and wait until nothing is left of them."""
@@ -163,9 +175,7 @@ class StaticPod:
 
     def report(self, container: str = "main") -> Report:
         """Return what a container found inside when it started last."""
-        logs = self._node.kubelet.pod_logs.glob(f"default_{self.name}_*/{container}/*.log")
-        last = max(logs, key=lambda log: int(log.stem))
-        return eventually(lambda: parse_report(last.read_text()), f"report of {self.name}", within=POD_SECONDS)
+        return self._node.report(self.name, container)
 
     def remove(self) -> None:
         """Remove the pod and wait until its containers are gone."""

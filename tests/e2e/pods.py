@@ -163,14 +163,15 @@ def manifest(
     *,
     init: Sequence[Mapping[str, object]] = (),
     restart: str = "Always",
+    host_network: bool = True,
 ) -> dict[str, object]:
-    """Return a pod of these containers, in the host's network."""
+    """Return a pod of these containers, in the host's network or one of its own."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "namespace": "default"},
         "spec": {
-            "hostNetwork": True,
+            "hostNetwork": host_network,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 1,

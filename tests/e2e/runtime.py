@@ -1,8 +1,10 @@
-"""containerd and runc, for containers in the host's network."""
+"""containerd and runc, for containers in the node's network or in one of their own."""
 
+import json
 import os
 import signal
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,6 +38,7 @@ state = "{root}/state"
   restrict_oom_score_adj = true
 [plugins."io.containerd.cri.v1.runtime".cni]
   conf_dir = "{root}/cni"
+  bin_dirs = ["/usr/lib/cni", "/opt/cni/bin"]
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
   runtime_type = "io.containerd.runc.v2"
   runtime_path = "{shim}"
@@ -43,20 +46,38 @@ state = "{root}/state"
   Root = "{root}/runc"
 """
 
-NETWORK = '{"cniVersion": "0.4.0", "name": "loopback", "plugins": [{"type": "loopback"}]}'
+LOOPBACK = {"type": "loopback"}
 """Makes containerd report a network; pods in the host's network need no more."""
+
+BRIDGE = {
+    "type": "bridge",
+    "bridge": "pods",
+    "isGateway": True,
+    "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]},
+}
+"""Each pod has an address of its own, and the node as its gateway."""
 
 
 class Containerd:
     """One containerd with all its state below one directory."""
 
-    def __init__(self, binaries: Path, root: Path, cdi: Path, namespace: MountNamespace, log: Path) -> None:
+    def __init__(
+        self,
+        binaries: Path,
+        root: Path,
+        cdi: Path | str,
+        namespace: MountNamespace,
+        log: Path,
+        *,
+        plugin: Mapping[str, object],
+    ) -> None:
         self.socket = root / "containerd.sock"
         self._ctr = binaries / "ctr"
         self._root = root
         self._config = root / "config.toml"
         (root / "cni").mkdir(parents=True)
-        (root / "cni" / "10-loopback.conflist").write_text(NETWORK)
+        network = {"cniVersion": "1.0.0", "name": "e2e", "plugins": [dict(plugin)]}
+        (root / "cni" / "10-e2e.conflist").write_text(json.dumps(network))
         self._config.write_text(
             CONFIG.format(root=root, cdi=cdi, image=IMAGE, shim=binaries / "containerd-shim-runc-v2")
         )
@@ -73,7 +94,7 @@ class Containerd:
         eventually(lambda: self._succeeds("version"), "containerd", within=20)
         archive = self._root / "image.tar"
         write_image(archive)
-        self.ctr("images", "import", str(archive))
+        self.load(archive)
 
     def stop(self) -> None:
         """End every container, then containerd itself, and its shims, which outlive it by design."""
@@ -83,6 +104,10 @@ class Containerd:
         self._daemon.stop()
         for pid in _processes_with(str(self.socket)):
             os.kill(pid, signal.SIGKILL)
+
+    def load(self, archive: Path) -> None:
+        """Bring an image to the node."""
+        self.ctr("images", "import", str(archive))
 
     def kill_tasks(self) -> None:
         """Kill every container's processes, as a reboot would."""

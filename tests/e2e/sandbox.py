@@ -1,10 +1,13 @@
 """What keeps a kubelet away from the rest of the machine: a mount namespace, cgroups, saved sysctls."""
 
 import os
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from .daemon import Daemon
+from .network import LOOPBACK, free_ports, inside
 from .waiting import eventually
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -27,23 +30,107 @@ class MountNamespace:
     in containerd. From outside both are reached through their real directory: unix sockets are found by inode.
     """
 
-    def __init__(self, kubelet_root: Path, log: Path) -> None:
-        script = (
-            "mount -t tmpfs run /run && mount -t tmpfs lib /var/lib && mkdir /var/lib/kubelet"
-            f" && mount --bind {kubelet_root} /var/lib/kubelet && exec sleep infinity"
-        )
-        self._holder = Daemon(["unshare", "--mount", "--propagation", "private", "sh", "-ec", script], log)
+    address = LOOPBACK
+    """Where a node in this namespace listens."""
+
+    def __init__(
+        self, kubelet_root: Path, log: Path, kinds: Iterable[str] = ("--mount",), commands: Iterable[str] = ()
+    ) -> None:
+        script = [
+            *("mount -t tmpfs run /run", "mount -t tmpfs lib /var/lib", "mkdir /var/lib/kubelet"),
+            *commands,
+            f"mount --bind {kubelet_root} /var/lib/kubelet",
+            "exec sleep infinity",
+        ]
+        self._log = log
+        self._holder = Daemon(["unshare", *kinds, "--propagation", "private", "sh", "-ec", "\n".join(script)], log)
         kubelet_root.mkdir()
         self._holder.start()
-        mounts = Path(f"/proc/{self._holder.pid}/mounts")
-        eventually(lambda: " /var/lib/kubelet " in mounts.read_text(), "mount namespace", within=5)
+        eventually(self._is_made, "namespace", within=10)
 
     def stop(self) -> None:
         self._holder.kill()
 
     def enter(self, command: Sequence[str | Path]) -> list[str]:
         """Return the command that runs another one in this namespace; its process id stays the same."""
-        return ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", *map(str, command)]
+        return ["nsenter", f"--mount={self._file('mnt')}", *map(str, command)]
+
+    def beside(self, command: Sequence[str | Path]) -> list[str]:
+        """Return the command that runs another one in this node's network, outside of its mounts."""
+        return list(map(str, command))
+
+    def network(self) -> AbstractContextManager[None]:
+        """Have the calling thread in this node's network throughout the block."""
+        return nullcontext()
+
+    def free_ports(self, count: int) -> list[int]:
+        with self.network():
+            return free_ports(count)
+
+    def file(self, path: str) -> Path:
+        """Return where a path of this namespace is seen from outside."""
+        return Path(f"/proc/{self._holder.pid}/root{path}")
+
+    def _is_made(self) -> bool:
+        assert self._holder.alive, self._log.read_text()
+        return " /var/lib/kubelet " in Path(f"/proc/{self._holder.pid}/mounts").read_text()
+
+    def _file(self, kind: str) -> Path:
+        return Path(f"/proc/{self._holder.pid}/ns/{kind}")
+
+
+class MachineNamespace(MountNamespace):
+    """
+    A namespace in which the simulated machine below `root` is the machine, with a network of its own.
+
+    Its /sys and /dev are those of the machine, to which come the parts of the real ones that containers and kubelet
+    need. Its network has two addresses: the node's, and that of the service `kubernetes`, at which the API server
+    listens itself, so that nobody has to translate it.
+    """
+
+    address = "192.0.2.10"
+    service = "10.0.0.1"
+
+    def __init__(self, kubelet_root: Path, log: Path, root: Path) -> None:
+        devices = {path: path.stat() for path in map(Path, DEVICES)}
+        for path, status in devices.items():
+            os.mknod(root / path.relative_to("/"), stat.S_IFCHR | 0o666, status.st_rdev)
+        for path in map(Path, (*SUBMOUNTS, *NETWORK)):
+            (root / path.relative_to("/")).mkdir(parents=True)
+        (root / "dev" / "ptmx").symlink_to("pts/ptmx")
+        commands = [
+            "ip link set lo up",
+            f"ip address add {self.address}/32 dev lo",
+            f"ip address add {self.service}/32 dev lo",
+            "mkdir /run/sysfs",
+            "mount -t sysfs sysfs /run/sysfs",  # of this network
+            *(f"mount --rbind {path} {root}{path}" for path in SUBMOUNTS),
+            *(f"mount --bind /run/sysfs{path.removeprefix('/sys')} {root}{path}" for path in NETWORK),
+            *(f"mount --rbind {root}{path} {path}" for path in ("/sys", "/dev")),
+        ]
+        super().__init__(kubelet_root, log, ("--mount", "--net"), commands)
+
+    def enter(self, command: Sequence[str | Path]) -> list[str]:
+        return self.beside(super().enter(command))
+
+    def beside(self, command: Sequence[str | Path]) -> list[str]:
+        return ["nsenter", f"--net={self._file('net')}", *map(str, command)]
+
+    def network(self) -> AbstractContextManager[None]:
+        return inside(self._file("net"))
+
+
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/kmsg")
+"""What containers and kubelet need of the real /dev, beside what is mounted below it."""
+
+SUBMOUNTS = (
+    *("/dev/pts", "/dev/shm"),
+    *(f"/sys/{path}" for path in ("fs", "kernel", "module", "firmware", "power", "block", "devices/system")),
+)
+"""What they need of the real /sys and /dev; no simulated machine has anything there."""
+
+NETWORK = ("/sys/class/net", "/sys/devices/virtual/net")
+"""What shows the network of whoever mounts it."""
 
 
 class Cgroup:
