@@ -11,6 +11,9 @@ CHECKOUT = Path(__file__).parents[2]
 CHART = CHECKOUT / "charts" / "intel-agent"
 REGISTRY = "localhost"
 
+PARTS = ("Containerfile", "README.md", "LICENSE", "image", "intel_agent", "pyproject.toml")
+"""What the image is made of."""
+
 BUILD_SECONDS = 600.0
 """How long a build may take whose downloads are slow."""
 
@@ -24,9 +27,9 @@ def image() -> str:
 def archive() -> Path:
     """Return the image's archive of this commit, which is built when it is not there.
 
-    A checkout with changes that are not committed is built every time.
+    With changes of its parts that are not committed it is built every time.
     """
-    changed = _git("status", "--porcelain", "--untracked-files=all")
+    changed = _git("status", "--porcelain", "--", *PARTS)
     commit = "changed" if changed else _git("rev-parse", "HEAD").strip()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "intel-agent", "cluster-image")
     built = cache / f"{commit}.oci.tar"
