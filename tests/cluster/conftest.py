@@ -12,6 +12,7 @@ from e2e.cluster import Cluster, running_cluster
 from e2e.machine import Machine
 from e2e.node import binaries
 
+from .figures import figures
 from .product import archive
 from .release import Release
 
@@ -38,6 +39,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         for name in ("helm3", "helm4"):
             built(name)
         archive()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if figures:
+        terminalreporter.section("figures")
+        for line in figures:
+            terminalreporter.line(line)
 
 
 def _is_here(item: pytest.Item) -> bool:

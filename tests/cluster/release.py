@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 from chart.helm import built
 from e2e.cluster import Cluster
+from e2e.machine import DEVICES
 from e2e.node import binaries
 from e2e.podresources import PodResources
 from e2e.waiting import eventually
@@ -16,6 +17,9 @@ from .product import CHART, REGISTRY
 
 NAME = "intel-agent"
 """Of the release, of its namespace, and of its DaemonSet."""
+
+VALUES: Mapping[str, object] = {"devices": DEVICES, "health": {"rescanSeconds": 1, "lingerSeconds": 2}}
+"""What OFFER belongs to. A simulated device makes no kernel event: the agent finds it when it looks again."""
 
 COMMAND_SECONDS = 60.0
 
@@ -78,19 +82,21 @@ class Release:
         self._kubectl = binaries("kubernetes") / "kubectl"
         self._home = home
 
-    def install(self, values: Mapping[str, object] | None = None) -> str:
+    def install(self, values: Mapping[str, object] = VALUES) -> str:
         """Install as docs/install.md says, and return what Helm printed."""
         where = ["--namespace", NAME, "--create-namespace", "--set", f"image.registry={REGISTRY}"]
         printed = self.helm("install", NAME, CHART, *where, *self._values(values))
         self.kubectl("label", "namespace", NAME, "--overwrite", "pod-security.kubernetes.io/enforce=privileged")
         return printed
 
-    def upgrade(self, values: Mapping[str, object], *options: str) -> str:
+    def upgrade(self, values: Mapping[str, object] = VALUES, *options: str) -> str:
         where = ["--namespace", NAME, "--set", f"image.registry={REGISTRY}", *options]
         return self.helm("upgrade", NAME, CHART, *where, *self._values(values))
 
     def uninstall(self) -> None:
-        self.helm("uninstall", NAME, "--namespace", NAME, "--wait")
+        """Uninstall, and wait for the end of the agent."""
+        self.helm("uninstall", NAME, "--namespace", NAME)
+        eventually(lambda: not self.pods, "end of the agent's pod", within=30)
 
     def helm(self, *arguments: str | Path) -> str:
         return self._run([self._helm, *arguments])
@@ -151,9 +157,7 @@ class Release:
         except RefusedError as error:
             return str(error)
 
-    def _values(self, values: Mapping[str, object] | None) -> list[str | Path]:
-        if values is None:
-            return []
+    def _values(self, values: Mapping[str, object]) -> list[str | Path]:
         path = self._home / "values.json"
         path.write_bytes(msgspec.json.encode(values))
         return ["--values", path]

@@ -64,6 +64,10 @@ class Kubelet:
     def alive(self) -> bool:
         return self._daemon.alive
 
+    @property
+    def pid(self) -> int:
+        return self._daemon.pid
+
     def start(self, settings: Mapping[str, object] | None = None) -> None:
         """Start with settings above the usual ones, and return when it serves on all its sockets."""
         self._config.write_text(json.dumps({**self._settings(), **(settings or {})}))
