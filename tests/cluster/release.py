@@ -43,7 +43,6 @@ class Container(msgspec.Struct, frozen=True, rename="camel"):
     """The state of the agent's container."""
 
     container_id: str = msgspec.field(default="", name="containerID")
-    image: str = ""
     ready: bool = False
     restart_count: int = 0
 
@@ -55,10 +54,23 @@ class Status(msgspec.Struct, frozen=True, rename="camel"):
     container_statuses: tuple[Container, ...] = ()
 
 
+class ContainerSpec(msgspec.Struct, frozen=True):
+    """What the agent's container should be."""
+
+    image: str
+
+
+class Spec(msgspec.Struct, frozen=True):
+    """What the agent's pod should be."""
+
+    containers: tuple[ContainerSpec, ...]
+
+
 class AgentPod(msgspec.Struct, frozen=True):
     """The agent's pod."""
 
     metadata: Metadata
+    spec: Spec
     status: Status = Status()
 
     @property
@@ -113,13 +125,14 @@ class Release:
 
     @property
     def pods(self) -> tuple[AgentPod, ...]:
-        """The agent's pods: one, or two while one ends."""
+        """The agent's pods: one, or more while some end."""
         path = f"/api/v1/namespaces/{NAME}/pods?labelSelector=app.kubernetes.io/component=agent"
         return msgspec.json.decode(self.cluster.api.request("GET", path), type=Pods).items
 
     @property
     def pod(self) -> AgentPod:
-        (pod,) = self.pods
+        """The agent's pod that is to stay."""
+        (pod,) = (each for each in self.pods if each.metadata.deletion_timestamp is None)
         return pod
 
     @property

@@ -130,7 +130,8 @@ class Cluster:
         eventually(lambda: self.api.exists("/readyz"), "ready API server", within=READY_SECONDS)
         for daemon in others:
             daemon.start()
-        self.node.start()
+        # A changed ConfigMap comes to its pods when kubelet synchronises them, once a minute if nobody says else.
+        self.node.start({"syncFrequency": "1s"})
         eventually(lambda: self.node_status.ready, "ready node", within=READY_SECONDS)
         account = "/api/v1/namespaces/default/serviceaccounts/default"
         eventually(lambda: self.api.exists(account), "default service account", within=READY_SECONDS)

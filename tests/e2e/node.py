@@ -75,10 +75,11 @@ class Node:
     def place(self) -> Place:
         return Place(self.base, self.kubelet.device_plugins, self.pod_resources, self.cdi)
 
-    def start(self) -> None:
+    def start(self, settings: Mapping[str, object] | None = None) -> None:
+        """Start everything, kubelet with settings above the usual ones."""
         self._cgroup.create()
         self.runtime.start()
-        self.kubelet.start()
+        self.kubelet.start(settings)
 
     def stop(self) -> None:
         """End everything and leave nothing behind."""
@@ -142,7 +143,7 @@ class StaticPod:
     @property
     def pid(self) -> int:
         """The first process of the first container."""
-        return self._node.runtime.tasks()[self.status.container.container_id.removeprefix("containerd://")]
+        return self._node.runtime.tasks()[self.status.container.id]
 
     @property
     def holdings(self) -> frozenset[Holding]:

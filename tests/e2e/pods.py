@@ -61,6 +61,11 @@ class ContainerStatus(msgspec.Struct, frozen=True, rename="camel"):
     allocated_resources_status: tuple[AllocatedResource, ...] = ()
 
     @property
+    def id(self) -> str:
+        """The container's id in containerd."""
+        return self.container_id.removeprefix("containerd://")
+
+    @property
     def health(self) -> dict[str, str]:
         """The health of each device, by its id."""
         return {
