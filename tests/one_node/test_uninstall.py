@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,18 +13,23 @@ from e2e.machine import DEVICES, I915, OFFER
 from e2e.pods import container
 from e2e.waiting import eventually
 
+from .product import CHECKOUT
 from .release import NAME, VALUES, Release
 
 STAYS: Mapping[str, set[str]] = {
     "/var/lib/kubelet/device-plugins": {".intel-agent.lock", ".intel-agent.terms.json"},
     "/run/cdi": {"intel-agent-gpu.json"},
     "/run/intel-agent": set(),
-    "/var/lib/intel-agent": set(),
+    "/var/lib/intel-agent": {"devices.json"},
 }
 """What docs/install.md says that stays on a node, in the directories that the agent can write to."""
 
+PAGE = CHECKOUT / "docs" / "install.md"
+
 KUBELETS = {"kubelet.sock", "kubelet_internal_checkpoint"}
-WITH_CDI = {**VALUES, "devices": {**DEVICES, "gpu": {**DEVICES["gpu"], "cdi": "both"}}}
+OVERRIDES = [{"selector": {"matchLabels": {"type": "none"}}, "devices": {"sgx": {"enabled": False}}}]
+WITH_FILES = {**VALUES, "devices": {**DEVICES, "gpu": {**DEVICES["gpu"], "cdi": "both"}}, "nodeOverrides": OVERRIDES}
+"""With everything that makes the agent write files."""
 PASSING = ("events", "leases", "controllerrevisions", "pods", "endpoints", "componentstatuses")
 """What comes and goes with time, and is not Helm's."""
 
@@ -31,7 +37,14 @@ PASSING = ("events", "leases", "controllerrevisions", "pods", "endpoints", "comp
 def files(cluster: Cluster) -> dict[str, set[str]]:
     """Return the names in each directory of the node that the agent can write to."""
     places = {path: cluster.node.namespace.file(path) for path in STAYS}
-    return {path: {each.name for each in place.iterdir()} - KUBELETS for path, place in places.items()}
+    there = {path: {each.name for each in place.iterdir()} for path, place in places.items() if place.exists()}
+    return {path: names - KUBELETS for path, names in there.items()}
+
+
+def clean(cluster: Cluster) -> None:
+    """Run on the node what the page says that removes what stays."""
+    (command,) = (line for line in PAGE.read_text().splitlines() if line.startswith("rm "))
+    subprocess.run(cluster.node.namespace.enter(["sh", "-c", command]), check=True, timeout=20)
 
 
 def objects(release: Release) -> set[str]:
@@ -60,8 +73,9 @@ def release(request: pytest.FixtureRequest, cluster: Cluster, tmp_path: Path) ->
 
 
 def test_nothing_is_left_but_what_the_page_says(cluster: Cluster, release: Release) -> None:
+    clean(cluster)
     before = objects(release), node(release)
-    release.install(WITH_CDI)
+    release.install(WITH_FILES)
     release.offered(OFFER)
     cluster.run("holder", container({I915: 1}))
     cluster.delete("holder")
@@ -69,12 +83,14 @@ def test_nothing_is_left_but_what_the_page_says(cluster: Cluster, release: Relea
     assert (objects(release), node(release)) == before
     assert files(cluster) == STAYS
     eventually(lambda: {cluster.node_status.amounts(each)[1] for each in OFFER} == {0}, "end of devices", within=10)
+    clean(cluster)
+    assert files(cluster) == {"/var/lib/kubelet/device-plugins": set(), "/run/cdi": set()}
 
 
 def test_what_stays_lets_a_pod_that_holds_a_device_start_its_container_again(
     cluster: Cluster, release: Release
 ) -> None:
-    release.install(WITH_CDI)
+    release.install(WITH_FILES)
     release.offered(OFFER)
     cluster.run("holder", container({I915: 1}))
     held, devices = cluster.node.pod_resources.holdings(), cluster.node.report("holder").devices
@@ -83,7 +99,7 @@ def test_what_stays_lets_a_pod_that_holds_a_device_start_its_container_again(
     eventually(lambda: cluster.pod("holder").status.container.restart_count == 1, "restart", within=30)
     cluster.until_phase("holder", "Running")
     assert cluster.node.report("holder").devices == devices
-    release.install(WITH_CDI)
+    release.install(WITH_FILES)
     release.offered(OFFER)
     assert cluster.node.pod_resources.holdings() == held
     cluster.delete("holder")
