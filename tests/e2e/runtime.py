@@ -72,6 +72,7 @@ class Containerd:
         plugin: Mapping[str, object],
     ) -> None:
         self.socket = root / "containerd.sock"
+        self.snapshots = root / "root" / "io.containerd.snapshotter.v1.overlayfs"
         self._ctr = binaries / "ctr"
         self._root = root
         self._config = root / "config.toml"
