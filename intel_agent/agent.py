@@ -20,7 +20,7 @@ from intel_agent.cluster.api import ACCOUNT
 from intel_agent.cluster.membership import Membership
 from intel_agent.cluster.memory import Memory
 from intel_agent.cluster.sections import Sections
-from intel_agent.config import Config, Devices, load
+from intel_agent.config import Config, load
 from intel_agent.errors import ConfigError
 from intel_agent.inventory import Inventory
 from intel_agent.latest import Latest
@@ -110,6 +110,7 @@ class Agent:
         self._config_directory = None if file is None else str(file.absolute().parent)
         self._reload = anyio.Event()
         self._refused: list[str] = []
+        self._events_problem = ""
         self._host = host
         self.kubelet = Kubelet(config.kubelet.device_plugin_directory)
         self.scanner = Scanner(self.config, host, self.inventory)
@@ -118,7 +119,7 @@ class Agent:
     async def run(self) -> None:
         """Run until a signal says stop; then end streams, unlink sockets and return."""
         await _configure_log(self.config.value)
-        self.config.set(await self._in_force(None))
+        self.config.set(await self._in_force())
         log.info("agent.started", kinds=[each.name for each in self.config.value.devices.backends])
         async with anyio.create_task_group() as group:
             group.start_soon(self._obey_signals, group.cancel_scope)
@@ -144,15 +145,14 @@ class Agent:
 
     async def _follow_kernel(self) -> None:
         """Follow the kernel's events; without them the tick still finds everything, later."""
-        told = ""
         while True:
             try:
                 await kernel.follow(self._happened, self._missed)
             except Exception as error:  # the border of one source
                 problem = str(error) if isinstance(error, OSError) else f"unexpected: {error!r}"
-                if problem != told:
+                if problem != self._events_problem:
                     log.error("events.unavailable", problem=problem, exc_info=not isinstance(error, OSError))
-                told = problem
+                self._events_problem = problem
             await anyio.sleep(EVENTS_AGAIN)
 
     def _happened(self, event: Event) -> None:
@@ -164,6 +164,7 @@ class Agent:
         self.scanner.hint([kind])
 
     def _missed(self, *, overrun: bool) -> None:
+        self._events_problem = ""  # whoever says this listens
         if overrun:
             log.warning("events.overrun")
         self.scanner.hint()
@@ -233,27 +234,30 @@ class Agent:
     async def _settle(self) -> None:
         """Put in force what the file says for this node."""
         async with self._settling:
-            config = await self._in_force(self.config.value.devices)
+            config = await self._in_force()
             if config != self.config.value:
                 self.config.set(config)
                 self.scanner.hint()
 
-    async def _in_force(self, offered: Devices | None) -> Config:
-        """Return the configuration of this node; `offered` are the sections that are in force already, if any are."""
+    async def _in_force(self) -> Config:
+        """Return the configuration of this node."""
         config = self._wanted.value
-        resolution = await self.sections.settle(config, offered)
+        resolution = await self.sections.settle(config)
         return msgspec.structs.replace(config, devices=resolution.devices)
 
     @property
     def unready(self) -> tuple[str, ...]:
         """What is missing until pods can get what this node has."""
+        resolution = self.sections.resolution
+        if resolution is not None and resolution.devices != self.config.value.devices:
+            resolution = None  # decided, and not in force yet
         return tuple(
             readiness.missing(
                 self.scanner.backends,
                 self.inventory.value,
                 self.publisher.published,
                 self.kubelet.incarnation.value,
-                self.sections.resolution,
+                resolution,
             )
         )
 

@@ -7,6 +7,12 @@ from intel_agent.inventory import Inventory
 from intel_agent.publish.kubelet import Incarnation
 from intel_agent.publish.publisher import Published
 
+_OVERRIDES = {
+    Basis.WAITING: "the node's labels are not known yet",
+    Basis.BASE: "the node's labels are not known, and the sections without overrides are in force",
+    Basis.REFUSED: "those that mean this node cannot be used together",
+}
+
 
 def missing(
     kinds: Iterable[str],
@@ -20,8 +26,10 @@ def missing(
     Every kind in `kinds` was looked at, and each resource is registered with the present kubelet, which has its
     present list.
     """
-    if resolution is None or resolution.basis is Basis.WAITING:
-        yield "nodeOverrides: the node's labels are not known yet"
+    if resolution is None:
+        yield "the device sections of this node are not in force yet"
+    elif (trouble := _OVERRIDES.get(resolution.basis)) is not None:
+        yield f"nodeOverrides: {trouble}"
     for kind in kinds:
         found = inventory.found.get(kind)
         if found is None:

@@ -86,27 +86,28 @@ class Api:
 
     async def close(self) -> None:
         """Close the connection, if there is one; the next request makes another."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        if self._client is not None:
+            await self._give_up(self._client)
 
     async def _request(self, method: str, path: str, headers: dict[str, str], content: bytes | None = None) -> bytes:
+        client: AsyncClient | None = None
         try:
             with anyio.fail_after(DEADLINE):
                 async with self._preparing:
-                    client, token = await to_thread.run_sync(self._prepared, abandon_on_cancel=True)
+                    prepared, token = await to_thread.run_sync(self._prepared, abandon_on_cancel=True)
+                client = prepared
                 headers["Authorization"] = f"Bearer {token}"
-                answer = await client.request(method, path, headers=headers, content=content)
+                answer = await prepared.request(method, path, headers=headers, content=content)
         except TimeoutError as error:
-            await self._give_up()
+            await self._give_up(client)
             raise ClusterError(f"{self._access.url} did not answer within {DEADLINE:g} s") from error
         except ClusterError:
             raise
-        except Exception as error:
-            await self._give_up()
-            if not isinstance(error, (OSError, *_failures())):
-                raise
-            raise ClusterError(f"{self._access.url}: {str(error) or type(error).__name__}") from error
+        except Exception as error:  # the border of one request
+            await self._give_up(client)
+            expected = isinstance(error, (OSError, *_failures()))
+            problem = (str(error) or type(error).__name__) if expected else f"unexpected: {error!r}"
+            raise ClusterError(f"{self._access.url}: {problem}") from error
         if answer.is_success:
             return answer.content
         kind = ConflictError if answer.status_code in _CONFLICTS else ClusterError
@@ -128,9 +129,13 @@ class Api:
             raise ClusterError(f"the service account in {account} cannot be read: {error}") from error
         return self._client, token
 
-    async def _give_up(self) -> None:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
-            await self.close()
+    async def _give_up(self, client: "AsyncClient | None") -> None:
+        """Close the client of a request that failed; others that go on with a newer one keep it."""
+        if self._client is client:
+            self._client = None
+        if client is not None:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
+                await client.aclose()
 
 
 def _client(url: str, authority: str) -> "AsyncClient":

@@ -1,8 +1,8 @@
 """Which device sections are in force on this node: a decision over what the file says and what is known of the node.
 
 As long as overrides are configured and the node's labels are unknown, nobody can tell which sections are meant. Then
-those count that were in force last with the same configuration; without any, nothing is offered for a while, so that
-no device is handed out under terms that are about to change; and then the sections without overrides.
+those count that were in force last, with the same configuration or in this process; without any, nothing is offered for
+a while, so that no device is handed out under terms that are about to change; and then the sections without overrides.
 """
 
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class Known:
     remembered: Devices | None = None
     """The sections that were in force last with the same configuration."""
     offered: Devices | None = None
-    """The sections that are in force in this process, whatever was configured then."""
+    """The sections that this process had in force last and that were meant so, whatever was configured then."""
     waited: float = 0.0
 
 
@@ -64,8 +64,10 @@ def resolved(config: Config, known: Known) -> Resolution:
         return _of_labels(config, known, known.labels)
     if known.remembered is not None:
         return Resolution(known.remembered, Basis.REMEMBERED)
+    if known.offered is not None:
+        return Resolution(known.offered, Basis.WAITING)
     if known.waited < PATIENCE:
-        return Resolution(known.offered or nothing(), Basis.WAITING)
+        return Resolution(nothing(), Basis.WAITING)
     return Resolution(config.devices, Basis.BASE)
 
 

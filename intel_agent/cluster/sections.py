@@ -27,17 +27,21 @@ class Sections:
         self._missed_since: float | None = None
         """Since when the labels are needed and unknown."""
         self._problem: str | None = None
+        self._meant: Devices | None = None
+        """The sections that were in force last because somebody meant them for this node."""
         self.resolution: Resolution | None = None
 
     @property
     def patience(self) -> float:
         """The seconds until waiting for the labels ends; infinite when nobody waits."""
-        if self.resolution is None or self.resolution.basis is not Basis.WAITING or self._missed_since is None:
+        if self._meant is not None or self._missed_since is None:
+            return math.inf
+        if self.resolution is None or self.resolution.basis is not Basis.WAITING:
             return math.inf
         return max(0.0, self._missed_since + PATIENCE - self._clock())
 
-    async def settle(self, config: Config, offered: Devices | None) -> Resolution:
-        """Decide anew; `offered` are the sections in force, if any are."""
+    async def settle(self, config: Config) -> Resolution:
+        """Decide anew."""
         labels = self._labels.value
         if not config.node_overrides or labels is not None:
             self._missed_since = None
@@ -47,9 +51,11 @@ class Sections:
         remembered = None
         if config.node_overrides:
             remembered = await anyio.to_thread.run_sync(self._memory.recalled, config)
-        resolution = resolved(config, Known(labels, remembered, offered, waited))
+        resolution = resolved(config, Known(labels, remembered, self._meant, waited))
         _tell(self.resolution, resolution)
         self.resolution = resolution
+        if resolution.basis in {Basis.FILE, Basis.LABELS, Basis.REMEMBERED}:
+            self._meant = resolution.devices
         if resolution.basis is Basis.LABELS:
             await self._keep(config, resolution.devices)
         return resolution

@@ -90,7 +90,7 @@ class Check:
 
     def _name(self, key: Node, name: str, schema: Schema, path: str) -> None:
         pattern = schema.get("pattern")
-        if isinstance(pattern, str) and not re.search(pattern, name):
+        if isinstance(pattern, str) and not _matches(pattern, name):
             self._note(key.line, path, f"found {json.dumps(_short(name))} as a key; allowed {words(schema)}")
 
     def _key(self, key: Node, path: str) -> str | None:
@@ -164,11 +164,16 @@ def _outside(node: Scalar, schema: Schema) -> str | None:
             return None
         case str():
             pattern = schema.get("pattern")
-            return "" if isinstance(pattern, str) and not re.search(pattern, value) else None
+            return "" if isinstance(pattern, str) and not _matches(pattern, value) else None
         case _:
             low, high = schema.get("minimum", value), schema.get("maximum", value)
             inside = isinstance(low, int | float) and isinstance(high, int | float) and low <= value <= high
             return None if inside else ""
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Return whether a pattern of the schema matches; its `$` is the very end, as in JSON Schema."""
+    return re.search(pattern.removesuffix("$") + r"\Z" if pattern.endswith("$") else pattern, text) is not None
 
 
 def _mismatch(node: Shape, schema: Schema) -> str:

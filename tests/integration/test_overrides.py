@@ -172,7 +172,9 @@ async def test_with_nothing_remembered_nothing_is_offered_until_patience_ends(
         assert anyio.current_time() - started >= 0.9
         await kubelet.wait_for(lambda seen: seen[XE].allocatable == 2)
         assert basis(agent) is Basis.BASE
-        assert agent.agent.unready == ()
+        assert agent.agent.unready == (
+            "nodeOverrides: the node's labels are not known, and the sections without overrides are in force",
+        )
     assert len(await log.lines("overrides.ignored")) == 1
 
 
@@ -187,9 +189,12 @@ async def test_overrides_that_come_while_the_api_server_is_away_take_nothing_awa
         await kubelet.wait_for(lambda seen: seen[XE].allocatable == 4)
         node.configure(devices=SHARED, overrides=[FLEX])
         await logged(log, "overrides.waiting")
+        await anyio.sleep(1.0)  # twice as long as an agent waits that has offered nothing yet
         assert kubelet.resources()[XE].allocatable == 4
-        await kubelet.wait_for(lambda seen: seen[XE].allocatable == 2)
-        assert basis(agent) is Basis.BASE
+        assert basis(agent) is Basis.WAITING
+        server.labels = {"type": "flex"}
+        server.start()
+        await kubelet.wait_for(lambda seen: seen[XE].allocatable == 5)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_with_nothing_remembered_nothing_is_offered_for_a_while_then_the_base(wa
         assert resolution == Resolution(shares(2), Basis.BASE)
 
 
-@given(st.integers(1, 9), st.floats(0, PATIENCE, exclude_max=True))
+@given(st.integers(1, 9), st.floats(0, 10 * PATIENCE))
 def test_what_is_offered_already_is_not_taken_away_while_waiting(offered: int, waited: float) -> None:
     known = Known(offered=shares(offered), waited=waited)
     assert resolved(CONFIG, known) == Resolution(shares(offered), Basis.WAITING)

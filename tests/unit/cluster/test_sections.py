@@ -45,37 +45,39 @@ async def test_waiting_ends_with_the_base_and_then_with_labels(tmp_path: Path) -
     sections = Sections(labels, Memory(str(tmp_path), "n"), clock)
     assert sections.patience == inf
     with saying("overrides.waiting"):
-        assert (await sections.settle(CONFIG, None)).devices == nothing()
+        assert (await sections.settle(CONFIG)).devices == nothing()
         clock.now += 10
-        assert (await sections.settle(CONFIG, None)).basis is Basis.WAITING
+        assert (await sections.settle(CONFIG)).basis is Basis.WAITING
     assert sections.patience == PATIENCE - 10
     clock.now += sections.patience
     with saying("overrides.ignored"):
-        assert (await sections.settle(CONFIG, nothing())).devices == Devices()
-        assert (await sections.settle(CONFIG, Devices())).basis is Basis.BASE
+        assert (await sections.settle(CONFIG)).devices == Devices()
+        assert (await sections.settle(CONFIG)).basis is Basis.BASE
     assert sections.patience == inf
     labels.set({"a": "b"})
     with saying("overrides.applied"):
-        assert (await sections.settle(CONFIG, Devices())).devices == THREE
-        assert (await sections.settle(CONFIG, THREE)).devices == THREE
+        assert (await sections.settle(CONFIG)).devices == THREE
+        assert (await sections.settle(CONFIG)).devices == THREE
     after = Sections(Latest(None), Memory(str(tmp_path), "n"), clock)
     with saying("overrides.remembered"):
-        assert (await after.settle(CONFIG, None)).devices == THREE
-        assert (await after.settle(CONFIG, THREE)).basis is Basis.REMEMBERED
+        assert (await after.settle(CONFIG)).devices == THREE
+        assert (await after.settle(CONFIG)).basis is Basis.REMEMBERED
     assert after.patience == inf
 
 
-async def test_a_wait_begins_anew_when_overrides_come_back(tmp_path: Path) -> None:
+async def test_overrides_that_come_back_take_nothing_away(tmp_path: Path) -> None:
     clock = Clock()
     sections = Sections(Latest(None), Memory(str(tmp_path), "n"), clock)
-    await sections.settle(CONFIG, None)
+    await sections.settle(CONFIG)
     clock.now += PATIENCE
     with saying("overrides.ignored"):
-        await sections.settle(CONFIG, None)
-        assert (await sections.settle(Config(), Devices())).basis is Basis.FILE
+        await sections.settle(CONFIG)
+        assert (await sections.settle(Config())).basis is Basis.FILE
     with saying("overrides.waiting"):
-        assert (await sections.settle(CONFIG, Devices())).devices == Devices()
-    assert sections.patience == PATIENCE
+        assert (await sections.settle(CONFIG)).devices == Devices()
+    clock.now += PATIENCE  # what was in force before stays, however long that takes
+    assert (await sections.settle(CONFIG)).basis is Basis.WAITING
+    assert sections.patience == inf
 
 
 async def test_what_cannot_be_remembered_is_said_once(tmp_path: Path) -> None:
@@ -83,11 +85,11 @@ async def test_what_cannot_be_remembered_is_said_once(tmp_path: Path) -> None:
     place.write_text("no directory")
     sections = Sections(Latest({"a": "b"}), Memory(str(place), "n"), Clock())
     with saying("overrides.applied", "state.failed"):
-        assert (await sections.settle(CONFIG, None)).devices == THREE
-        await sections.settle(CONFIG, THREE)
+        assert (await sections.settle(CONFIG)).devices == THREE
+        await sections.settle(CONFIG)
     place.unlink()
     with saying():
-        await sections.settle(CONFIG, THREE)
+        await sections.settle(CONFIG)
     assert await to_thread.run_sync(Memory(str(place), "n").recalled, CONFIG) == THREE
 
 
@@ -97,8 +99,11 @@ async def test_overrides_that_cannot_be_used_together_are_said_once(tmp_path: Pa
             NodeOverride(selector=Selector(), devices={"gpu": {key: ("0x0001",)}}) for key in ("allowIDs", "denyIDs")
         )
     )
-    sections = Sections(Latest({}), Memory(str(tmp_path), "n"), Clock())
-    with saying("overrides.refused"):
-        assert (await sections.settle(config, THREE)).devices == THREE
-        assert (await sections.settle(config, THREE)).basis is Basis.REFUSED
-    assert list(tmp_path.iterdir()) == []
+    sections = Sections(Latest({"a": "b"}), Memory(str(tmp_path), "n"), Clock())
+    with saying("overrides.applied", "overrides.refused"):
+        await sections.settle(CONFIG)
+        (kept,) = tmp_path.iterdir()
+        before = kept.read_bytes()
+        assert (await sections.settle(config)).devices == THREE
+        assert (await sections.settle(config)).basis is Basis.REFUSED
+    assert kept.read_bytes() == before
