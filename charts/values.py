@@ -89,13 +89,17 @@ class Toleration(Section, frozen=True, kw_only=True):
 
 
 class NetworkPolicy(Section, frozen=True, kw_only=True):
-    """A NetworkPolicy that lets nothing in, and nothing out but calls of the API server where they are needed."""
+    """A NetworkPolicy that lets nothing in, and nothing out but to the API server's ports where they are needed."""
 
     enabled: Annotated[bool, Meta(description="Whether there is one.")] = True
     api_server_ports: Annotated[
         tuple[Annotated[int, Meta(ge=1, le=65535)], ...],
         Meta(description="Ports of the API server, as a service and as a process; only used with rights to call it."),
     ] = (443, 6443)
+    api_server_cidrs: Annotated[
+        tuple[Annotated[str, Meta(pattern="^[0-9a-fA-F.:]+/[0-9]{1,3}$")], ...],
+        Meta(description='Addresses of the API server, for example ["10.0.0.1/32"]; nothing means: any host.'),
+    ] = msgspec.field(default=(), name="apiServerCIDRs")
 
 
 class NodeFeatureRules(Section, frozen=True, kw_only=True):

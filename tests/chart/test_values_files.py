@@ -232,3 +232,35 @@ def test_the_file_arrives_in_the_directory_that_is_watched(helm: Helm) -> None:
     (mount,) = (each for each in container["volumeMounts"] if each["name"] == "config")
     assert file == f"{mount['mountPath']}/config.yaml"
     assert "subPath" not in mount  # it would never be brought up to date
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("startupTaint.enabled=true,serviceAccount.create=false", "serviceAccount.name: needed"),
+        ("openshift.securityContextConstraints=true,serviceAccount.create=false", "serviceAccount.name: needed"),
+        ("cdi.directory=/run/intel-agent/", "cdi.directory: /run/intel-agent is the directory of something else"),
+        ("cdi.directory=/var/lib/kubelet/device-plugins", "is the directory of something else already"),
+        ("kubelet.podResourcesSocket=/var/lib/kubelet/device-plugins/k.sock", "is the directory of something else"),
+        ("cdi.directory=/run/../etc", "cdi.directory: /run/../etc leads upwards"),
+    ],
+)
+def test_values_that_do_not_go_together_are_refused(helm: Helm, settings: str, said: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        helm.render("--set", settings)
+    assert said in str(caught.value)
+
+
+def test_the_right_to_change_nodes_needs_a_cluster_that_can_narrow_it(helm: Helm) -> None:
+    settings = ("--set", "startupTaint.enabled=true", "--kube-version")
+    with pytest.raises(RefusedError) as caught:
+        helm.render(*settings, "1.29.9")
+    assert "needs Kubernetes 1.30" in str(caught.value)
+    assert "ValidatingAdmissionPolicy" in helm.render(*settings, "1.30.0").kinds
+
+
+def test_only_the_api_servers_addresses_can_be_reached_where_they_are_given(helm: Helm) -> None:
+    settings = ("--set", "startupTaint.enabled=true,networkPolicy.apiServerCIDRs={10.0.0.1/32,fd00::1/128}")
+    (rule,) = helm.render(*settings).one("NetworkPolicy")["spec"]["egress"]
+    assert rule["to"] == [{"ipBlock": {"cidr": "10.0.0.1/32"}}, {"ipBlock": {"cidr": "fd00::1/128"}}]
+    assert [each["port"] for each in rule["ports"]] == [443, 6443]

@@ -13,6 +13,27 @@
 {{- printf "%s-%s" .Release.Namespace (include "intel-agent.fullname" .) }}
 {{- end }}
 
+{{- /* What the schema cannot say: refused here, before anything is installed. */}}
+{{- define "intel-agent.check" -}}
+{{- $rights := or (include "intel-agent.callsApiServer" .) .Values.openshift.securityContextConstraints }}
+{{- if and $rights (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) }}
+{{- fail "serviceAccount.name: needed when serviceAccount.create is false: every pod of the namespace would have the agent's rights" }}
+{{- end }}
+{{- if and (include "intel-agent.removesTaint" .) (semverCompare "<1.30-0" .Capabilities.KubeVersion.Version) }}
+{{- fail "startupTaint.enabled: needs Kubernetes 1.30: the rights that come with it are not narrowed to the agent's own node before" }}
+{{- end }}
+{{- $paths := list "/etc/intel-agent" "/host/dev" "/host/sys" "/run/intel-agent" "/var/lib/intel-agent" }}
+{{- range $key, $path := dict "kubelet.devicePluginDirectory" .Values.kubelet.devicePluginDirectory "kubelet.podResourcesSocket" (dir .Values.kubelet.podResourcesSocket) "cdi.directory" .Values.cdi.directory }}
+{{- if has (clean $path) $paths }}
+{{- fail (printf "%s: %s is the directory of something else already" $key (clean $path)) }}
+{{- end }}
+{{- if has ".." (splitList "/" $path) }}
+{{- fail (printf "%s: %s leads upwards: write the path without .." $key $path) }}
+{{- end }}
+{{- $paths = append $paths (clean $path) }}
+{{- end }}
+{{- end }}
+
 {{- define "intel-agent.serviceAccount" -}}
 {{- .Values.serviceAccount.name | default (.Values.serviceAccount.create | ternary (include "intel-agent.fullname" .) "default") }}
 {{- end }}
