@@ -3,6 +3,7 @@
 import itertools
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import NamedTuple, Self
@@ -75,11 +76,19 @@ class Cgroup:
 def forget(root: Path) -> None:
     """Have the kernel forget what it keeps of files: a node that has just booted has read none of the image yet."""
     os.sync()
-    for path in root.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            descriptor = os.open(path, os.O_RDONLY)
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-            os.close(descriptor)
+    for directory, _, names in os.walk(root):
+        for path in (Path(directory, name) for name in names):
+            with suppress(FileNotFoundError):  # containerd removes what earlier containers had
+                if path.is_file() and not path.is_symlink():
+                    _forget_one(path)
+
+
+def _forget_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
 
 
 @pytest.fixture
