@@ -127,16 +127,18 @@ def projected(
 
 def _terms(before: Terms, inventory: Inventory, pins: Mapping[str, Pin]) -> Terms:
     """Return today's terms, and the former ones of pinned devices and of those that are not there, or not yet."""
-    terms: dict[str, Mapping[str, Term]] = dict(before)
+    changes: dict[str, Mapping[str, Term]] = {}
     for name, devices in inventory.resources.items():
-        former = terms.get(name, {})
+        former = before.get(name, {})
         today = {
             device.id: Term(len(device.ids), device.sysfs_path)
             for device in devices
-            if device.id not in former or device.sysfs_path not in pins
+            if (term := former.get(device.id)) is None
+            or (term != (len(device.ids), device.sysfs_path) and device.sysfs_path not in pins)
         }
-        terms[name] = {**former, **today}
-    return before if terms == before else terms
+        if today:
+            changes[name] = {**former, **today}
+    return {**before, **changes} if changes else before
 
 
 _Draft = tuple[Device, tuple[str, ...], frozenset[Fault], float | None]
