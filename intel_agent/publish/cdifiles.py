@@ -290,8 +290,9 @@ def _ours(file: str) -> bool:
 def make(path: str, kind: str, devices: Mapping[str, cdi.Edits], serving: Callable[[], bool]) -> None:
     """Have the file define these devices, or go; it is not touched without need."""
     if not devices:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+        if serving():
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
         return
     content = cdi.spec(kind, devices)
     if ownfile.read(path) != content:
