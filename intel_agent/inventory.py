@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import assert_never
 
-from intel_agent.model import UNREADABLE_RULE, Device, Exclusion, Fault, Reason
+from intel_agent.model import UNREADABLE_RULE, Device, Exclusion, Fault, Reason, RuleProblem, Signs
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,21 +15,34 @@ class Found:
     devices: tuple[Device, ...] = ()
     exclusions: tuple[Exclusion, ...] = ()
     problem: str | None = None
+    rule_problems: tuple[RuleProblem, ...] = ()
+    """What is wrong with the rules of the section, as far as this look shows it."""
+    signs: tuple[Signs, ...] = ()
 
     @classmethod
-    def of(cls, items: Iterable[Device | Exclusion]) -> "Found":
-        """Sort what a backend yields into devices and exclusions.
+    def of(cls, items: Iterable[Device | Exclusion | Signs]) -> "Found":
+        """Sort what a backend yields into devices, exclusions and signs.
 
         An id that two devices claim belongs to the first one; the other becomes an exclusion.
         """
         devices: list[Device] = []
         exclusions: list[Exclusion] = []
+        signs: list[Signs] = []
         for item in items:
-            if isinstance(item, Device):
-                devices.append(item)
-            else:
-                exclusions.append(item)
-        return _unclaimed({}, cls(tuple(devices), tuple(exclusions)))
+            match item:
+                case Device():
+                    devices.append(item)
+                case Exclusion():
+                    exclusions.append(item)
+                case Signs():
+                    signs.append(item)
+                case _:
+                    assert_never(item)
+        return cls(tuple(devices), tuple(exclusions), signs=tuple(signs)).distinct()
+
+    def distinct(self) -> "Found":
+        """Return this look without devices that have an id of one before them; they become exclusions."""
+        return _unclaimed({}, self)
 
     def after(self, before: "Found") -> "Found":
         """Return this look with the devices of the last one that are still there but cannot be read any more.
@@ -43,7 +57,7 @@ class Found:
             if device.sysfs_path in unreadable and device.sysfs_path not in seen
         )
         # A card may have got the number of one that cannot be read any more: whoever can be read has the name.
-        return _unclaimed({}, replace(self, devices=self.devices + kept)) if kept else self
+        return replace(self, devices=self.devices + kept).distinct() if kept else self
 
     def failed(self, problem: str, *, lasting: bool) -> "Found":
         """Return this look, the last good one, for a backend that `problem` keeps from looking.
@@ -99,6 +113,17 @@ def _unreadable(device: Device, detail: str) -> Device:
     return replace(device, faults=frozenset({*others, fault}))
 
 
+def _same_objects(before: Found | None, now: Found) -> Found:
+    if before is None or before == now:
+        return before or now
+    old = {(device.resource, device.id): device for device in before.devices}
+    devices = (old.get((device.resource, device.id)) for device in now.devices)
+    return replace(
+        now,
+        devices=tuple(known if known == device else device for known, device in zip(devices, now.devices, strict=True)),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What turns one inventory into another."""
@@ -121,6 +146,11 @@ class Inventory:
         claimed: _Claims = {}
         return cls(MappingProxyType({backend: _unclaimed(claimed, each) for backend, each in found.items()}))
 
+    def keeping(self, before: "Inventory") -> "Inventory":
+        """Return this inventory with the objects of `before` where they are equal: whoever compares is done at once."""
+        found = {name: _same_objects(before.found.get(name), each) for name, each in self.found.items()}
+        return Inventory(MappingProxyType(found))
+
     @property
     def devices(self) -> tuple[Device, ...]:
         return tuple(device for found in self.found.values() for device in found.devices)
@@ -128,6 +158,10 @@ class Inventory:
     @property
     def exclusions(self) -> tuple[Exclusion, ...]:
         return tuple(each for found in self.found.values() for each in found.exclusions)
+
+    @property
+    def rule_problems(self) -> tuple[RuleProblem, ...]:
+        return tuple(each for found in self.found.values() for each in found.rule_problems)
 
     @property
     def resources(self) -> dict[str, tuple[Device, ...]]:

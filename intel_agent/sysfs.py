@@ -9,26 +9,30 @@ import fnmatch
 import os
 import re
 import stat
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from dataclasses import dataclass, field, replace
+from functools import cache
 from time import monotonic
 from types import MappingProxyType
+from typing import TypeVar
 
-from intel_agent.errors import SysfsError
+from intel_agent import rawfiles
+from intel_agent.errors import SysfsError, words
+from intel_agent.links import Links
 from intel_agent.model import UNREADABLE_RULE, Device, DeviceNode, Exclusion
+from intel_agent.rawfiles import MISSING, PAGE
 
-PAGE = 4096
-"""The most that the kernel puts into one attribute, in bytes."""
+T = TypeVar("T")
+
+REPORT = 64 * PAGE
+"""The most that is read of a report, in bytes."""
 
 SIMULATION_MARK = ".intel-agent-simulation"
 """A file with this name in the root says: a simulated node; device nodes may be stand-ins (regular files)."""
 
 _INT64 = 2**63
 _PIECES = re.compile(r"([^0-9]*)([0-9]*)")
-_MISSING = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
 @dataclass(slots=True)
@@ -45,6 +49,35 @@ class Look:
     """Set by the one that waits when it waits no longer: the device where the look was stuck."""
     quarantined: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Devices that must not be touched, by path, and why."""
+
+    def reading(self, path: str) -> "Reading":
+        """Say that the device at `path` is being read until the block ends.
+
+        Raises:
+            SysfsError: as the block begins: it is in quarantine, or nobody waits any more.
+        """
+        return Reading(self, path)
+
+
+class Reading:
+    """The block in which a device is read. Made by hand: a look has thousands of them."""
+
+    __slots__ = ("_look", "_path")
+
+    def __init__(self, look: Look, path: str) -> None:
+        self._look = look
+        self._path = path
+
+    def __enter__(self) -> None:
+        look = self._look
+        if (why := look.quarantined.get(self._path)) is not None:
+            raise SysfsError(self._path, why)
+        if look.abandoned_at is not None:
+            raise SysfsError(self._path, "nobody waits for this look any more")
+        look.at, look.since = self._path, monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self._look.at, self._look.since = None, monotonic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +97,8 @@ class Host:
     `root` is where the agent finds the trees (in the pod /host), `host_root` what that same place is called on
     the host: paths handed to kubelet start there.
     `stand_in` is handed out in place of everything in /dev, if the machine is only pretended and the host has none.
+    `links` is what netlink tells of its network interfaces, or `None` while that is not known.
+    `known` is what the last look at the same kind found, by path below /sys: facts that are out of sight by now.
     """
 
     def __init__(
@@ -77,24 +112,33 @@ class Host:
         self.simulated = os.path.exists(f"{self.root}/{SIMULATION_MARK}")
         self.sys = Dir(f"{self.root}/sys")
         self.dev = Dir(f"{self.root}/dev")
+        self.links: Links | None = None
+        self.known: Mapping[str, Device] = MappingProxyType({})
 
-    def looking(self, look: Look) -> "Host":
-        """Return this host for one look."""
+    def looking(self, look: Look, links: Links | None = None, known: Mapping[str, Device] | None = None) -> "Host":
+        """Return this host for one look, with what netlink tells if that is known, and what is known from before."""
         host = copy(self)
         host.look = look
+        host.links = self.links if links is None else links
+        host.known = self.known if known is None else known
         return host
 
     def kernel_path(self, directory: "Dir") -> str:
         """Return the path as the kernel knows it, without our root: `/sys/devices/...`."""
         return directory.path.removeprefix(self.root)
 
-    def node(self, path: str, permissions: str = "rw") -> DeviceNode | None:
+    def node(self, path: str, permissions: str = "rw", *, called: str | None = None) -> DeviceNode | None:
         """Return the device node `path` (`/dev/...`) as containers get it, or `None` when it is not there.
+
+        `called` is its path in the container, if not the same.
 
         Raises:
             SysfsError: something else than a character device has that name.
         """
-        return None if self.number(path) is None else self.node_named(path, permissions)
+        if self.number(path) is None:
+            return None
+        node = self.node_named(path, permissions)
+        return node if called in {None, path} else replace(node, path=called, origin=path)
 
     def node_named(self, path: str, permissions: str = "rw") -> DeviceNode:
         """Return the node `path` without looking whether it is there."""
@@ -114,13 +158,13 @@ class Host:
         try:
             status = os.stat(here)
         except OSError as error:
-            if error.errno in _MISSING:
+            if error.errno in MISSING:
                 return None
-            raise SysfsError(path, _words(error)) from error
+            raise SysfsError(path, words(error)) from error
         if stat.S_ISCHR(status.st_mode):
             return DeviceNumber(os.major(status.st_rdev), os.minor(status.st_rdev))
         if self.simulated and stat.S_ISREG(status.st_mode):
-            return _stand_in(path, _read(here))
+            return _stand_in(path, rawfiles.text(here))
         raise SysfsError(path, "is not a character device")
 
     def target(self, path: str) -> str | None:
@@ -134,40 +178,29 @@ class Host:
         try:
             target = os.readlink(self.root + path)
         except OSError as error:
-            if error.errno in _MISSING:
+            if error.errno in MISSING:
                 return None
-            raise SysfsError(path, "is not a link" if error.errno == errno.EINVAL else _words(error)) from error
+            raise SysfsError(path, "is not a link" if error.errno == errno.EINVAL else words(error)) from error
         return os.path.normpath(f"{os.path.dirname(path)}/{target}" if not target.startswith("/") else target)
 
-    @contextmanager
-    def reading(self, device: "Dir") -> Generator[None]:
+    def reading(self, device: "Dir") -> Reading:
         """Say which device is being read until the block ends.
 
         Raises:
             SysfsError: the device is in quarantine: an earlier read of it has not come back yet.
         """
-        path = self.kernel_path(device)
-        if (why := self.look.quarantined.get(path)) is not None:
-            raise SysfsError(path, why)
-        if self.look.abandoned_at is not None:
-            raise SysfsError(path, "nobody waits for this look any more")
-        self.look.at, self.look.since = path, monotonic()
-        try:
-            yield
-        finally:
-            self.look.at, self.look.since = None, monotonic()
+        return self.look.reading(self.kernel_path(device))
 
-    def each(
-        self, devices: Iterable["Dir"], read: Callable[["Dir"], Iterable[Device | Exclusion]]
-    ) -> Iterator[Device | Exclusion]:
+    def each(self, devices: Iterable["Dir"], read: Callable[["Dir"], Iterable[T]]) -> Iterator[T | Exclusion]:
         """Read one device after the other; one that cannot be read becomes an exclusion and harms no other."""
         for device in devices:
             try:
                 with self.reading(device):
                     items = list(read(device))
             except SysfsError as error:
-                items = [unreadable(self.kernel_path(device), error)]
-            yield from items
+                yield unreadable(self.kernel_path(device), error)
+            else:
+                yield from items
 
 
 def unreadable(path: str, error: SysfsError) -> Exclusion:
@@ -198,7 +231,7 @@ class Dir:
         Raises:
             SysfsError: that cannot be told.
         """
-        return _stat(f"{self.path}/{name}") is not None
+        return rawfiles.status(f"{self.path}/{name}") is not None
 
     def text(self, name: str) -> str:
         """Return the content of an attribute, stripped of white space at both ends.
@@ -206,7 +239,7 @@ class Dir:
         Raises:
             SysfsError: there is none, it cannot be read, or it is not text.
         """
-        return _read(f"{self.path}/{name}")
+        return rawfiles.text(f"{self.path}/{name}")
 
     def optional_text(self, name: str) -> str | None:
         """Return the content as `text` does, or `None` when there is no such attribute.
@@ -216,11 +249,34 @@ class Dir:
         """
         path = f"{self.path}/{name}"
         try:
-            return _read(path)
-        except SysfsError as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno in _MISSING:
+            content = rawfiles.content(path, PAGE + 1)
+        except OSError as error:
+            if error.errno in MISSING:
                 return None
-            raise
+            raise SysfsError(path, words(error)) from error
+        return rawfiles.decoded(path, content, PAGE)
+
+    def whole_text(self, name: str) -> str:
+        """Return the content of a file that is no attribute but a report, as those of debugfs: longer than a page.
+
+        Raises:
+            SysfsError: there is none, it cannot be read, it is not text, or there is no end to it.
+        """
+        return rawfiles.text(f"{self.path}/{name}", REPORT)
+
+    def optional_bytes(self, name: str, count: int) -> bytes | None:
+        """Return up to `count` bytes from the beginning of a binary attribute, or `None` when there is none.
+
+        Raises:
+            SysfsError: it is there and cannot be read.
+        """
+        path = f"{self.path}/{name}"
+        try:
+            return rawfiles.content(path, count)
+        except OSError as error:
+            if error.errno in MISSING:
+                return None
+            raise SysfsError(path, words(error)) from error
 
     def optional_integer(self, name: str) -> int | None:
         """Return an attribute that holds a decimal number, or `None` when there is no such attribute.
@@ -245,12 +301,24 @@ class Dir:
         """
         path = f"{self.path}/{name}"
         try:
-            return PurePosixPath(os.readlink(path)).name
+            return os.path.basename(os.readlink(path))
         except OSError as error:
-            if error.errno in _MISSING:
+            if error.errno in MISSING:
                 return None
-            problem = "is not a link" if error.errno == errno.EINVAL else _words(error)
+            problem = "is not a link" if error.errno == errno.EINVAL else words(error)
             raise SysfsError(path, problem) from error
+
+    def followed(self) -> "Dir":
+        """Return where this link leads in one step, as text: far cheaper than `resolved`, and all that a bus needs.
+
+        Raises:
+            SysfsError: it is no link.
+        """
+        try:
+            target = os.readlink(self.path)
+        except OSError as error:
+            raise SysfsError(self.path, "is not a link" if error.errno == errno.EINVAL else words(error)) from error
+        return Dir(os.path.normpath(f"{os.path.dirname(self.path)}/{target}"))
 
     def resolved(self, name: str = ".") -> "Dir":
         """Return the directory that `name` leads to, all links followed.
@@ -260,57 +328,51 @@ class Dir:
         """
         path = f"{self.path}/{name}"
         try:
-            real = os.path.realpath(path, strict=True)
+            real = rawfiles.real(self.path if name == "." else path)
         except OSError as error:
-            raise SysfsError(path, _words(error)) from error
+            raise SysfsError(path, words(error)) from error
         if not (real.isascii() and real.isprintable()):
             raise SysfsError(path, f"leads to {real!r}, no name that the kernel gives")
         return Dir(real)
 
-    def children(self, pattern: str = "*") -> list["Dir"]:
-        """Return what is in the directory and matches `pattern`, in natural order; nothing when it is not there.
+    def children(self, wanted: str | re.Pattern[str] = "*") -> list["Dir"]:
+        """Return what is in the directory in natural order; nothing when it is not there.
+
+        `wanted` is a shell's pattern or an expression that the whole name has to match.
+
+        Raises:
+            SysfsError: it is there and cannot be listed.
+        """
+        names = self.names()
+        if wanted != "*":
+            matches = wanted.fullmatch if isinstance(wanted, re.Pattern) else _matcher(wanted)
+            names = [name for name in names if matches(name)]
+        if len(names) > 1:
+            names.sort(key=natural)
+        return [self / name for name in names]
+
+    def names(self) -> list[str]:
+        """Return the names of what is in the directory, in no order; nothing when it is not there.
 
         Raises:
             SysfsError: it is there and cannot be listed.
         """
         try:
-            names = os.listdir(self.path)
+            return os.listdir(self.path)
         except OSError as error:
             if error.errno == errno.ENOENT:
                 return []
-            raise SysfsError(self.path, _words(error)) from error
-        return [self / name for name in sorted(fnmatch.filter(names, pattern), key=natural)]
+            raise SysfsError(self.path, words(error)) from error
+
+
+@cache
+def _matcher(pattern: str) -> Callable[[str], re.Match[str] | None]:
+    return re.compile(fnmatch.translate(pattern)).match
 
 
 def natural(name: str) -> list[tuple[str, int]]:
     """Return a key that sorts card2 before card10."""
     return [(text, int(digits or -1)) for text, digits in _PIECES.findall(name)]
-
-
-def _stat(path: str) -> os.stat_result | None:
-    try:
-        return os.stat(path)
-    except OSError as error:
-        if error.errno in _MISSING:
-            return None
-        raise SysfsError(path, _words(error)) from error
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, "rb", buffering=0) as file:
-            content = file.read(PAGE + 1) or b""
-    except OSError as error:
-        raise SysfsError(path, _words(error)) from error
-    if len(content) > PAGE:
-        raise SysfsError(path, f"is longer than an attribute can be ({PAGE} bytes)")
-    try:
-        text = content.decode("ascii").strip()
-    except UnicodeDecodeError as error:
-        raise SysfsError(path, "is not text") from error
-    if not text.isprintable() and any(letter not in "\n\t" and not letter.isprintable() for letter in text):
-        raise SysfsError(path, "is not text")
-    return text
 
 
 def _stand_in(path: str, text: str) -> DeviceNumber:
@@ -320,7 +382,3 @@ def _stand_in(path: str, text: str) -> DeviceNumber:
             return DeviceNumber(int(major), int(minor))
         case _:
             raise SysfsError(path, "is not a character device, nor the stand-in of one")
-
-
-def _words(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intel_agent.inventory import Change, Found, Inventory
-from intel_agent.model import NO_EDITS, UNREADABLE_RULE, Device, Exclusion, Fault, Health, Reason
+from intel_agent.model import NO_EDITS, UNREADABLE_RULE, Device, Exclusion, Fault, Health, Reason, Signs
 
 HALTED = Fault(Reason.HALTED, "sysfs", "it stopped")
 DEVICES = st.builds(
@@ -54,6 +54,24 @@ def test_a_look_loses_nothing(items: list[Device | Exclusion]) -> None:
 @given(INVENTORIES)
 def test_an_id_belongs_to_one_device(inventory: Inventory) -> None:
     assert len(claimed(inventory)) == len(set(claimed(inventory)))
+
+
+def test_signs_are_no_devices() -> None:
+    signs = Signs("/sys/1", frozenset({HALTED}), {HALTED: 3})
+
+    assert Found.of([signs, device("a")]) == Found((device("a"),), signs=(signs,))
+
+
+@given(INVENTORIES, INVENTORIES)
+def test_what_did_not_change_stays_the_same_object(before: Inventory, after: Inventory) -> None:
+    kept = after.keeping(before)
+
+    assert kept == after
+    for name, found in kept.found.items():
+        old = {(each.resource, each.id): each for each in before.found.get(name, Found()).devices}
+        for each in found.devices:
+            known = old.get((each.resource, each.id))
+            assert known is each or known != each
 
 
 def test_an_id_that_two_claim_belongs_to_the_first() -> None:

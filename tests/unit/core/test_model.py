@@ -12,6 +12,7 @@ from intel_agent.model import (
     DeviceNode,
     Fault,
     Health,
+    Hook,
     Mount,
     Reason,
     merged,
@@ -19,18 +20,24 @@ from intel_agent.model import (
 
 _NAMES = st.sampled_from(["/dev/a", "/dev/b", "/dev/c"])
 _NODES = st.builds(DeviceNode, _NAMES, _NAMES, st.sampled_from(["rw", "rwm"]))
-_MOUNTS = st.builds(Mount, _NAMES, _NAMES, st.booleans())
+_MOUNTS = st.builds(
+    Mount, _NAMES, _NAMES, st.booleans(), st.sampled_from([(), ("nosuid",)]), st.sampled_from([None, "efivarfs"])
+)
+_HOOKS = st.builds(Hook, st.sampled_from(["createRuntime", "poststop"]), _NAMES, st.sampled_from([(), ("a", "-b")]))
 _TEXTS = st.dictionaries(st.sampled_from("AB"), st.sampled_from("12"))
 
 
-def _keyed(edits: tuple[tuple[DeviceNode, ...], tuple[Mount, ...], dict[str, str], dict[str, str]]) -> ContainerEdits:
+def _keyed(
+    edits: tuple[tuple[DeviceNode, ...], tuple[Mount, ...], dict[str, str], dict[str, str], list[Hook]],
+) -> ContainerEdits:
     """Return edits that do not contradict themselves: the first entry of a name counts."""
-    nodes, mounts, env, annotations = edits
+    nodes, mounts, env, annotations, hooks = edits
     return ContainerEdits(
         tuple({node.path: node for node in reversed(nodes)}.values()),
         tuple({mount.container_path: mount for mount in reversed(mounts)}.values()),
         env,
         annotations,
+        tuple(hooks),
     )
 
 
@@ -39,6 +46,7 @@ _LISTS = st.tuples(
     st.lists(_MOUNTS, max_size=2).map(tuple[Mount, ...]),
     _TEXTS,
     _TEXTS,
+    st.lists(_HOOKS, max_size=2, unique=True),
 )
 EDITS = _LISTS.map(_keyed)
 
@@ -73,6 +81,7 @@ def test_a_sum_holds_everything_of_both_in_order_and_nothing_twice(left: Contain
         assert both.mounts == tuple(dict.fromkeys(left.mounts + right.mounts))
         assert both.env == {**left.env, **right.env}
         assert both.annotations == {**left.annotations, **right.annotations}
+        assert both.hooks == tuple(dict.fromkeys(left.hooks + right.hooks))
 
 
 @pytest.mark.parametrize(
@@ -96,6 +105,26 @@ def test_a_contradiction_is_refused(left: ContainerEdits, right: ContainerEdits,
     """In the Go plugins the later device wins, silently."""
     with pytest.raises(EditsError, match=words):
         _ = left + right
+
+
+PLAIN, TYPED = Mount("/x", "/x"), Mount("/run/efivars", "efivarfs", read_only=False, type="efivarfs")
+OPTIONS, HOOK = Mount("/y", "/y", options=("nosuid",)), Hook("createRuntime", "/opt/hook")
+
+
+@pytest.mark.parametrize(
+    ("edits", "needs_cdi"),
+    [
+        pytest.param(NO_EDITS, False, id="nothing"),
+        pytest.param(
+            ContainerEdits((DeviceNode("/dev/a", "/dev/a"),), (PLAIN,), {"A": "1"}, {"B": "2"}), False, id="all plain"
+        ),
+        pytest.param(ContainerEdits((), (PLAIN, TYPED)), True, id="a file system"),
+        pytest.param(ContainerEdits((), (OPTIONS, PLAIN)), True, id="mount options"),
+        pytest.param(ContainerEdits((), (PLAIN,), {}, {}, (HOOK,)), True, id="a hook"),
+    ],
+)
+def test_what_kubelet_has_no_words_for_is_had_by_a_cdi_name(edits: ContainerEdits, *, needs_cdi: bool) -> None:
+    assert edits.needs_cdi is needs_cdi
 
 
 def device(shares: int | None, *faults: Fault) -> Device:

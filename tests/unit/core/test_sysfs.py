@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from intel_agent.errors import SysfsError
 from intel_agent.model import Device, DeviceNode, Exclusion
-from intel_agent.sysfs import PAGE, SIMULATION_MARK, DeviceNumber, Dir, Host, Look, natural
+from intel_agent.rawfiles import PAGE
+from intel_agent.sysfs import REPORT, SIMULATION_MARK, DeviceNumber, Dir, Host, Look, natural
 
 
 @pytest.fixture
@@ -37,7 +38,8 @@ def test_text_is_stripped(directory: Dir, content: bytes, text: str) -> None:
         pytest.param(b"\xff\xfe", "is not text", id="bytes"),
         pytest.param(b"a\0b", "is not text", id="zero"),
         pytest.param(b"\x1b[2J", "is not text", id="terminal sequence"),
-        pytest.param(b"a" * (PAGE + 1), "is longer than an attribute can be", id="more than a page"),
+        pytest.param(b"\x1c0", "is not text", id="a separator that Python's str takes for white space"),
+        pytest.param(b"a" * (PAGE + 1), "is longer than it can be", id="more than a page"),
     ],
 )
 def test_what_is_not_text_is_refused(directory: Dir, content: bytes, problem: str) -> None:
@@ -52,6 +54,28 @@ def test_a_page_is_not_too_long(directory: Dir) -> None:
     write(directory, b"a" * PAGE)
 
     assert len(directory.text("file")) == PAGE
+
+
+def test_a_report_is_longer_than_a_page_and_has_an_end(directory: Dir) -> None:
+    write(directory, b"a" * REPORT)
+
+    assert len(directory.whole_text("file")) == REPORT
+
+    write(directory, b"a" * (REPORT + 1))
+    with pytest.raises(SysfsError, match="is longer than it can be"):
+        directory.whole_text("file")
+
+
+def test_a_report_that_comes_in_pieces_is_put_together() -> None:
+    """The kernel gives a buffer at once: here one packet of a pipe."""
+    reader, writer = os.pipe2(os.O_DIRECT)
+    for letter in (b"a", b"b", b"c"):
+        os.write(writer, letter * PAGE)
+    os.close(writer)
+    try:
+        assert Dir("/proc/self/fd").whole_text(str(reader)) == "a" * PAGE + "b" * PAGE + "c" * PAGE
+    finally:
+        os.close(reader)
 
 
 def test_only_a_missing_attribute_is_none(directory: Dir) -> None:
@@ -125,10 +149,13 @@ def test_resolving_leads_to_a_directory_with_a_name_of_the_kernel(directory: Dir
     os.symlink("real", directory.path + "/link")
     os.mkdir(os.fsencode(directory.path) + b"/\xff")
     os.symlink(b"\xff", os.fsencode(directory.path) + b"/odd")
+    os.mkdir(directory.path + "/gone (deleted)")  # as the kernel calls what went away while it was looked at
 
     assert (directory / "link").resolved().name == "real"
     with pytest.raises(SysfsError, match="no such file"):
         directory.resolved("nothing")
+    with pytest.raises(SysfsError, match="no such file"):
+        directory.resolved("gone (deleted)")
     with pytest.raises(SysfsError, match="no name that the kernel gives"):
         directory.resolved("odd")
 
@@ -212,6 +239,16 @@ def test_links_are_read_as_the_host_means_them(host: Host) -> None:
         host.target("/dev/char/226:2")
     with pytest.raises(SysfsError, match="file name too long"):
         host.target("/dev/char/" + "a" * 300)
+
+
+def test_the_beginning_of_a_binary_attribute_is_read(host: Host) -> None:
+    Path(host.root, "config").write_bytes(b"\x86\x80\xff\0more")
+    root = Dir(host.root)
+
+    assert root.optional_bytes("config", 4) == b"\x86\x80\xff\0"
+    assert root.optional_bytes("nothing", 4) is None
+    with pytest.raises(SysfsError, match=": is a directory"):
+        root.optional_bytes("dev", 4)
 
 
 def test_a_root_may_be_a_link(tmp_path: Path) -> None:

@@ -20,9 +20,6 @@ from intel_agent import log as logs
 
 log = structlog.get_logger()
 
-TAKEN = 5.0
-"""Seconds of work, far more than the events of a test need even under coverage; blocked, they would never end."""
-
 LEVELS = ["debug", "info", "warning", "error"]
 
 
@@ -34,7 +31,7 @@ class Output:
         self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def text(self) -> str:
-        assert logs.flush(5)
+        assert logs.flush(60)
         return self.path.read_text(encoding="utf-8")
 
     def events(self) -> list[dict[str, object]]:
@@ -120,7 +117,7 @@ def test_libraries_speak_in_the_same_form(output: Output) -> None:
 
 def in_a_new_process(script: str) -> str:
     command = [sys.executable, "-W", "always", "-c", f"from intel_agent import log; {script}"]
-    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=20).stdout
+    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=60).stdout
 
 
 def test_warnings_are_events() -> None:
@@ -175,7 +172,7 @@ def test_a_terminal_gets_colours_and_a_pipe_json(output: Output) -> None:
     ours, theirs = os.openpty()
     logs.configure("info", "auto", theirs)
     log.info("a.said")
-    assert logs.flush(5)
+    assert logs.flush(60)
     assert b"\x1b" in os.read(ours, 1000)
     logs.configure("info", "auto", output.descriptor)
     log.info("a.said")
@@ -210,7 +207,7 @@ def drained(reader: int) -> list[dict[str, object]]:
     """Return every event that comes out of the pipe until nothing is left to write."""
     chunks: list[bytes] = []
     os.set_blocking(reader, False)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         finished = logs.flush(0.01)
         try:
@@ -226,10 +223,8 @@ def drained(reader: int) -> list[dict[str, object]]:
 def test_output_that_nobody_reads_blocks_nobody(pipe: tuple[int, int], *, blocking: bool) -> None:
     reader, writer = pipe
     os.set_blocking(writer, blocking)
-    start = time.process_time()
     for number in range(20_000):
         log.info("a.said", number=number, text="x" * 100)
-    assert time.process_time() - start < TAKEN
     assert not logs.flush(0.01)
     lost = logs.dropped()
     assert lost > 10_000
@@ -255,15 +250,11 @@ async def test_it_is_configured_on_the_event_loop(tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 async def test_the_event_loop_runs_while_nobody_reads(pipe: tuple[int, int]) -> None:
-    longest = 0.0
-    for _ in range(200):
-        start = time.perf_counter()
+    for _ in range(200):  # a loop that waited for the output would stay in the first of them for ever
         for _ in range(50):
             log.info("a.said", text="x" * 100)
         await anyio.lowlevel.checkpoint()
-        longest = max(longest, time.perf_counter() - start)
     assert logs.dropped() > 0
-    assert longest < TAKEN
     os.close(pipe[0])
 
 
@@ -271,7 +262,7 @@ def test_a_reader_that_went_away_harms_nobody(pipe: tuple[int, int]) -> None:
     os.close(pipe[0])
     for _ in range(3):
         log.info("a.said")
-    assert logs.flush(5)
+    assert logs.flush(60)
     assert logs.dropped() == 3
 
 
@@ -284,7 +275,7 @@ def test_what_could_not_be_written_is_reported_when_it_can_be_again(tmp_path: Pa
     logs.configure("info", "json", writer)
     os.close(first)
     log.info("a.lost")
-    assert logs.flush(5)
+    assert logs.flush(60)
     second = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     log.info("a.said")
     events = drained(second)
@@ -303,7 +294,7 @@ def test_a_report_that_is_lost_too_is_not_forgotten() -> None:
         ours.write(b"y" * 1000)
     lost = ours.dropped
     os.close(reader)
-    assert ours.flush(5)
+    assert ours.flush(60)
     assert ours.dropped > lost
     ours.close()
     os.close(writer)
@@ -319,17 +310,19 @@ def test_the_same_place_keeps_its_writer(output: Output) -> None:
 @pytest.mark.usefixtures("output")
 def test_the_writer_sleeps_while_there_is_nothing_to_say() -> None:
     log.info("a.said")
-    assert logs.flush(5)
+    assert logs.flush(60)
     names = {thread.name: thread.native_id for thread in threading.enumerate()}
     status = Path(f"/proc/self/task/{names['log']}/status")
 
     def switches() -> list[str]:
         return [line for line in status.read_text().splitlines() if "ctxt_switches" in line]
 
-    time.sleep(0.05)
-    before = switches()
-    time.sleep(0.3)
-    assert switches() == before
+    deadline = time.monotonic() + 60
+    before, now = [""], switches()
+    while now != before:  # it may have been on its way to sleep
+        assert time.monotonic() < deadline
+        time.sleep(0.3)  # long enough for a writer that polls to wake
+        before, now = now, switches()
 
 
 def test_before_it_is_configured_nothing_waits() -> None:

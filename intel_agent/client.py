@@ -9,7 +9,7 @@ from grpclib.encoding.base import CodecBase
 from grpclib.encoding.proto import ProtoCodec
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 
-from intel_agent.errors import KubeletError
+from intel_agent.errors import AgentError, words
 
 
 class Raw(ProtoCodec):
@@ -20,27 +20,30 @@ class Raw(ProtoCodec):
 
 
 @asynccontextmanager
-async def calling(path: str, codec: CodecBase | None = None) -> AsyncGenerator[Channel]:
+async def calling(path: str, failure: type[AgentError], codec: CodecBase | None = None) -> AsyncGenerator[Channel]:
     """Give a channel to the socket `path` and close it. Calls must have a deadline of their own.
 
     Raises:
-        KubeletError: nobody is there, the answer did not come in time, or it is a refusal, in the peer's words.
+        AgentError: as a `failure`: nobody is there, the answer did not come in time, or it is a refusal, in the peer's
+            words.
     """
     channel = Channel(path=path, codec=codec)
     try:
         yield channel
+    except AgentError:
+        raise
     except GRPCError as error:
-        raise KubeletError(error.message or error.status.name) from error
+        raise failure(error.message or error.status.name) from error
     except TimeoutError as error:
-        raise KubeletError("no answer in time") from error
+        raise failure("no answer in time") from error
     except OSError as error:
-        raise KubeletError((error.strerror or str(error)).lower()) from error
+        raise failure(words(error)) from error
     except (ProtocolError, StreamTerminatedError) as error:
-        raise KubeletError(str(error)) from error
+        raise failure(str(error)) from error
     except AttributeError as error:
         # grpclib 0.4.9 stumbles over its own closed connection when the peer accepts and closes at once.
-        raise KubeletError("the connection was closed at once") from error
+        raise failure("the connection was closed at once") from error
     except Exception as error:  # an answer that cannot be read, for one: the border of one call
-        raise KubeletError(f"unexpected: {error!r}") from error
+        raise failure(f"unexpected: {error!r}") from error
     finally:
         channel.close()
