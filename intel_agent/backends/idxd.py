@@ -1,13 +1,13 @@
-"""Work queues of the idxd driver: DSA (data streaming) and IAA (analytics) accelerators.
+"""Work queues of the idxd driver: what DSA (data streaming) and IAA (analytics) accelerators have in common.
 
-Sources: Documentation/ABI/stable/sysfs-driver-dma-idxd (`state` of devices and queues; `mode`, `type`, `name` of
-queues), Documentation/ABI/testing/sysfs-bus-pci (`numa_node`). A queue of type `user` has a character device named
-after it; libaccel-config opens it by its number below /dev/char, applications by its name, so containers get both.
-Nothing of this touches the hardware.
+Sources: Documentation/ABI/stable/sysfs-driver-dma-idxd (`state` and `errors` of devices; `state`, `mode`, `type`,
+`name` of queues), Documentation/ABI/testing/sysfs-bus-pci (`numa_node`). A queue of type `user` has a character device
+named after it; libaccel-config opens it by its number below /dev/char, applications by its name, so containers get
+both. Nothing of this touches the hardware.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -20,6 +20,7 @@ from intel_agent.model import ContainerEdits, Device, DeviceNode, Exclusion, Fau
 from intel_agent.sysfs import Dir, Host, unreadable
 
 _QUEUE = re.compile(r"wq[0-9]+\.[0-9]+")
+_WORD = re.compile(r"(0[xX])?[0-9a-fA-F]+", re.ASCII)
 _MODES = frozenset({"shared", "dedicated"})
 _LOOKED_AT_AGAIN = "it is offered as soon as that changes"
 
@@ -32,6 +33,7 @@ class _Unit:
     state: str
     numa_nodes: tuple[int, ...]
     pci_address: str | None
+    faults: frozenset[Fault]
 
     @property
     def halted(self) -> bool:
@@ -39,28 +41,44 @@ class _Unit:
 
 
 class Idxd(Backend, frozen=True, kw_only=True):
-    """What DSA and IAA share: everything but names."""
+    """Work queues of accelerators with this name and prefix."""
 
     subsystems: ClassVar[frozenset[str]] = frozenset({"dsa", "pci"})
     directories: ClassVar[tuple[str, ...]] = ("/dev/char",)
     prefix: ClassVar[str]
     """How the kernel calls accelerators of this kind (`dsa0`), and the directory of their nodes (`/dev/dsa`)."""
+    device_ids: ClassVar[frozenset[str]]
+    """PCI ids of the accelerators (drivers/dma/idxd/registers.h)."""
+    choices: ClassVar[frozenset[str]] = frozenset({"not-enabled", "queue-type"})
 
     shared_dev_num: Annotated[
         int,
         msgspec.Meta(ge=1, le=MAX_SHARES, description="How many containers may use one queue of mode shared."),
     ] = 1
 
+    @property
+    def drivers(self) -> Mapping[str, str]:
+        """Modules by the drivers with which accelerators are offered."""
+        return {"idxd": "idxd"}
+
+    def recognised(self, identity: pci.Identity) -> pci.Hardware | None:
+        if identity.vendor != pci.INTEL or identity.device not in self.device_ids:
+            return None
+        return pci.Hardware(f"{self.name.upper()} accelerator", self.drivers)
+
+    def sharable(self, device: Device) -> bool:
+        """Return whether the driver lets several processes open the queue."""
+        return device.attributes.get("mode") == "shared"
+
     def discover(self, host: Host) -> Iterator[Device | Exclusion]:
-        for link in (host.sys / "bus/dsa/devices").children(f"{self.prefix}*"):
-            if re.fullmatch(f"{self.prefix}[0-9]+", link.name):
-                yield from self._accelerator(host, link)
+        for link in (host.sys / "bus/dsa/devices").children(re.compile(f"{self.prefix}[0-9]+")):
+            yield from self._accelerator(host, link)
 
     def _accelerator(self, host: Host, link: Dir) -> Iterator[Device | Exclusion]:
         """Every queue of one accelerator. Finding and listing are no business of the driver and cannot block."""
         try:
             directory = link.resolved()
-            queues = [each for each in directory.children("wq*") if _QUEUE.fullmatch(each.name)]
+            queues = directory.children(_QUEUE)
         except SysfsError as error:
             yield unreadable(host.kernel_path(link), error)
             return
@@ -90,6 +108,7 @@ class Idxd(Backend, frozen=True, kw_only=True):
             rule="halted",
             evidence=f"{unit.name} is halted ({found.evidence})",
             remedy="look at the kernel log: idxd says there whether it resets itself, needs a reset or a reboot",
+            reason=Reason.HALTED,
         )
 
     def _offered(self, host: Host, unit: _Unit, queue: Dir) -> Device | Exclusion:
@@ -103,7 +122,6 @@ class Idxd(Backend, frozen=True, kw_only=True):
         nodes = self._nodes(host, queue)
         if isinstance(nodes, Exclusion):
             return nodes
-        fault = Fault(Reason.HALTED, "sysfs", f"{unit.name} is halted: the kernel log says whether a reset helps")
         return Device(
             id=f"wq-{kind}-{mode}-{queue.name}",
             resource=f"{self.name}.intel.com/wq-{kind}-{mode}",
@@ -113,7 +131,7 @@ class Idxd(Backend, frozen=True, kw_only=True):
             shares=self.shared_dev_num if mode == "shared" else 1,
             numa_nodes=unit.numa_nodes,
             attributes=_attributes(unit, mode, queue.optional_text("name")),
-            faults=frozenset({fault}) if unit.halted else frozenset(),
+            faults=unit.faults,
         )
 
     def _nodes(self, host: Host, queue: Dir) -> tuple[DeviceNode, DeviceNode] | Exclusion:
@@ -139,20 +157,6 @@ class Idxd(Backend, frozen=True, kw_only=True):
         return host.node_named(named), host.node_named(numbered)
 
 
-class Dsa(Idxd, frozen=True, kw_only=True):
-    """Data Streaming Accelerator: copies, fills and compares memory."""
-
-    name: ClassVar[str] = "dsa"
-    prefix: ClassVar[str] = "dsa"
-
-
-class Iaa(Idxd, frozen=True, kw_only=True):
-    """In-Memory Analytics Accelerator: compresses, decompresses and filters memory."""
-
-    name: ClassVar[str] = "iaa"
-    prefix: ClassVar[str] = "iax"
-
-
 def _unit(name: str, directory: Dir) -> _Unit:
     function = pci.function_above(directory)
     state = directory.optional_text("state")
@@ -161,7 +165,19 @@ def _unit(name: str, directory: Dir) -> _Unit:
         state="enabled" if state is None else state,
         numa_nodes=() if function is None else pci.numa_nodes(function),
         pci_address=None if function is None else function.name,
+        faults=frozenset(_faults(name, directory, state)),
     )
+
+
+def _faults(name: str, directory: Dir, state: str | None) -> Iterator[Fault]:
+    if state == "halted":
+        yield Fault(Reason.HALTED, "sysfs", f"{name} is halted: the kernel log says whether a reset helps")
+    words = (directory.optional_text("errors") or "").split()
+    if any(not _WORD.fullmatch(each) for each in words):
+        raise SysfsError(f"{directory.path}/errors", "is not a row of hexadecimal numbers")
+    if any(int(each, 16) for each in words):
+        detail = f"{name} noted an error, mostly a bad descriptor of who uses it: errors tells which"
+        yield Fault(Reason.ERROR_REGISTER, "sysfs", detail)
 
 
 def _not_enabled(path: str, states: dict[str, str]) -> Exclusion | None:
@@ -172,6 +188,7 @@ def _not_enabled(path: str, states: dict[str, str]) -> Exclusion | None:
                 rule="not-enabled",
                 evidence=f"{name} is {state[:40]!r}",
                 remedy=f"configure and enable it, for example with accel-config; {_LOOKED_AT_AGAIN}",
+                reason=Reason.DISABLED,
             )
     return None
 

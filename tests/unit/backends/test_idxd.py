@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from intel_agent.backends.idxd import Dsa, Iaa
+from intel_agent.backends.dsa import Dsa
+from intel_agent.backends.iaa import Iaa
 from intel_agent.inventory import Found
 from intel_agent.model import ContainerEdits, Device, DeviceNode, Fault, Health, Reason
 from intel_agent.simulation.disk import add, change, materialise, remove
@@ -314,13 +315,54 @@ def test_queues_of_a_halted_accelerator_are_faulty(host: Host) -> None:
 
 @pytest.mark.parametrize("tree", [unit(state="halted") + queue(0, state="disabled", kind="none", mode="dedicated")])
 def test_queues_that_the_driver_took_apart_say_that_the_accelerator_halted(host: Host) -> None:
-    assert [(each.rule, each.evidence) for each in found(host).exclusions] == [
-        ("halted", "dsa0 is halted (type is 'none')")
+    assert [(each.rule, each.evidence, each.reason) for each in found(host).exclusions] == [
+        ("halted", "dsa0 is halted (type is 'none')", Reason.HALTED)
     ]
 
 
-@pytest.mark.parametrize("section", [{"sharedDevNum": 0}, {"sharedDevNum": 10_001}, {"driver": "vfio-pci"}])
+@pytest.mark.parametrize(
+    "tree",
+    [
+        pytest.param(unit() + queue(0, state="disabled"), id="the queue"),
+        pytest.param(unit(state="disabled") + queue(0), id="its accelerator"),
+        pytest.param(unit() + queue(0, state="disabled", kind="none"), id="taken apart, as the driver leaves it"),
+    ],
+)
+def test_who_has_a_queue_that_is_switched_off_hears_that(host: Host) -> None:
+    assert [(each.path, each.reason) for each in found(host).exclusions] == [(QUEUE, Reason.DISABLED)]
+
+
+@pytest.mark.parametrize("section", [{"sharedDevNum": 0}, {"sharedDevNum": 10_001}, {"driver": "dsa"}])
 @pytest.mark.parametrize("kind", [Dsa, Iaa])
 def test_values_out_of_range_are_refused(section: dict[str, object], kind: type[Dsa | Iaa]) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(section, kind)
+
+
+def test_analytics_accelerators_are_never_given_as_a_whole() -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"driver": "vfio-pci"}, Iaa)
+
+
+@pytest.mark.parametrize("tree", [unit() + queue(0)])
+@pytest.mark.parametrize(
+    ("words", "noted"),
+    [
+        pytest.param("0x0\n0x0\n0x0\n0x0", False, id="nothing"),
+        pytest.param("0x0000000000000000 0x0 0x0 0x0", False, id="nothing, in one line"),
+        pytest.param("0x5000001\n0x0\n0x0\n0x0", True, id="an error"),
+        pytest.param("0x0\n0x0\n0x0\n0xff", True, id="an error in another word"),
+    ],
+)
+def test_an_accelerator_that_noted_an_error_says_so(host: Host, words: str, *, noted: bool) -> None:
+    """Mostly a bad descriptor of a user, so no fault by default: the register keeps the last one."""
+    errors = next(Path(host.root).glob("sys/devices/**/dsa0")) / "errors"
+    errors.write_text(words)
+    (found,) = Found.of(Dsa().discover(host)).devices
+    assert {each.reason for each in found.faults} == ({Reason.ERROR_REGISTER} if noted else set())
+
+
+@pytest.mark.parametrize("tree", [unit() + queue(0)])
+def test_an_error_register_that_says_something_else_makes_the_queue_unreadable(host: Host) -> None:
+    (next(Path(host.root).glob("sys/devices/**/dsa0")) / "errors").write_text("none")
+    assert {each.rule for each in Found.of(Dsa().discover(host)).exclusions} == {"unreadable"}

@@ -7,7 +7,8 @@ import pytest
 
 from intel_agent.backends.sgx import Sgx
 from intel_agent.inventory import Found
-from intel_agent.model import ContainerEdits, Device, DeviceNode, Exclusion, Health
+from intel_agent.model import ContainerEdits, Device, DeviceNode, Exclusion, Health, Mount
+from intel_agent.publish import cdi
 from intel_agent.simulation.disk import add, materialise, remove
 from intel_agent.sysfs import Host
 
@@ -106,7 +107,7 @@ def test_half_of_sgx_is_not_offered_and_says_what_is_missing(host: Host, expecte
 
 
 def test_files_that_appear_late_are_found_and_lost_ones_noticed(tmp_path: Path) -> None:
-    """The Go plugin looks once in its life."""
+    """The Go plugin looks once in its life (Go: nothing that comes later is ever seen)."""
     materialise("", tmp_path)
     host = Host(str(tmp_path), "/on/host")
     seen = [len(found(host).devices)]
@@ -138,3 +139,107 @@ def test_values_out_of_range_are_refused(section: dict[str, object]) -> None:
 
 def test_has_no_preference_among_equal_ids() -> None:
     assert Sgx().policy("sgx.intel.com/enclave") is None
+
+
+EFI = "/sys/firmware/efi/efivars/\n"
+BOTH = tuple(DeviceNode(f"/dev/{name}", f"/on/host/dev/{name}", "rw") for name in ("sgx_enclave", "sgx_provision"))
+
+
+@pytest.mark.parametrize("tree", [SGX + EFI])
+def test_offers_quoting_and_registration_once_each(host: Host) -> None:
+    assert found(host, dcapInfraResources=True, enclaveLimit=0, provisionLimit=0).devices == (
+        Device(
+            id="qe-1",
+            resource="sgx.intel.com/qe",
+            sysfs_path="/sys/class/misc/sgx_enclave",
+            edits=ContainerEdits(device_nodes=BOTH),
+            cdi_name="qe",
+            attributes={"driver": "sgx"},
+        ),
+        Device(
+            id="registration-1",
+            resource="sgx.intel.com/registration",
+            sysfs_path="/sys/class/misc/sgx_provision",
+            edits=ContainerEdits(
+                device_nodes=BOTH,
+                mounts=(
+                    Mount(
+                        "/run/efivars",
+                        "efivarfs",
+                        read_only=False,
+                        options=("nosuid", "nodev", "noexec", "relatime"),
+                        type="efivarfs",
+                    ),
+                ),
+            ),
+            cdi_name="efivarfs",
+            attributes={"driver": "sgx"},
+        ),
+    )
+
+
+@pytest.mark.parametrize("tree", [SGX + EFI])
+def test_the_services_have_the_ids_that_kubelet_knows_and_are_devices_of_their_own(host: Host) -> None:
+    devices = found(host, dcapInfraResources=True).devices
+
+    assert [each.ids for each in devices[2:]] == [("qe-1",), ("registration-1",)]
+    assert len({each.sysfs_path for each in devices}) == len(devices) == 4
+
+
+@pytest.mark.parametrize("tree", [SGX + EFI])
+def test_the_services_are_not_offered_unless_asked_for(host: Host) -> None:
+    assert [each.id for each in found(host).devices] == ["sgx-enclave", "sgx-provision"]
+
+
+@pytest.mark.parametrize("tree", [pytest.param(SGX, id="no UEFI (Go: the container does not start)")])
+def test_registration_needs_the_variables_of_uefi(host: Host) -> None:
+    seen = found(host, dcapInfraResources=True)
+
+    assert [each.id for each in seen.devices] == ["sgx-enclave", "sgx-provision", "qe-1"]
+    assert seen.exclusions == (
+        Exclusion(
+            path="/sys/class/misc/sgx_provision",
+            rule="no-efi",
+            evidence="/sys/firmware/efi/efivars is not there",
+            remedy="registration needs variables of UEFI: start the machine by UEFI, and not with efi=noruntime",
+        ),
+    )
+
+
+@pytest.mark.parametrize("tree", ["", EFI, EFI + "/dev/sgx_enclave c 10:125", EFI + "/dev/sgx_provision c 10:126"])
+def test_the_services_need_both_files_and_what_is_missing_is_said_once(host: Host) -> None:
+    assert found(host, dcapInfraResources=True) == found(host)
+
+
+@pytest.mark.parametrize("tree", [SGX + EFI])
+def test_a_name_that_is_no_device_makes_the_services_unreadable_too(host: Host) -> None:
+    before = found(host, dcapInfraResources=True)
+    Path(host.root, "dev/sgx_provision").unlink()
+    Path(host.root, "dev/sgx_provision").mkdir()
+    after = found(host, dcapInfraResources=True).after(before)
+
+    assert {each.id: each.health for each in after.devices} == dict.fromkeys(
+        ("sgx-enclave", "sgx-provision", "qe-1", "registration-1"), Health.UNHEALTHY
+    )
+
+
+@pytest.mark.parametrize("tree", [SGX + EFI])
+def test_only_registration_is_had_by_its_cdi_name_alone(host: Host) -> None:
+    needs = {each.id: each.edits.needs_cdi for each in found(host, dcapInfraResources=True).devices}
+
+    assert [each for each, needed in needs.items() if needed] == ["registration-1"]
+
+
+@pytest.mark.parametrize("tree", [SGX + EFI])
+def test_the_cdi_device_of_registration_is_the_go_plugins(host: Host) -> None:
+    device = found(host, dcapInfraResources=True).devices[-1]
+
+    assert cdi.name("sgx", device) == "intel.cdi.k8s.io/sgx=efivarfs"
+    assert cdi.edits(device.edits, host)["mounts"] == [
+        {
+            "hostPath": "efivarfs",
+            "containerPath": "/run/efivars",
+            "type": "efivarfs",
+            "options": ["rw", "nosuid", "nodev", "noexec", "relatime"],
+        }
+    ]
