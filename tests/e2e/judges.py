@@ -95,7 +95,7 @@ def simulated_judge() -> Generator[SimulatedJudge, None, None]:
         plugins.mkdir()
         kubelet = portal.call(SimulatedKubelet, plugins, socket)
         with portal.wrap_async_context_manager(kubelet):
-            place = Place(Path(base), plugins, PodResources(socket), Path(base, "cdi"))
+            place = Place(Path(base), plugins, PodResources(socket), Path(base, "cdi"), Path(base, "device-info"))
             yield SimulatedJudge(portal, kubelet, place)
 
 
