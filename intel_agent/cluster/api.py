@@ -6,13 +6,23 @@ Source: "Accessing the Kubernetes API from a Pod" and "API concepts" in the docu
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import anyio
 import msgspec
 from anyio import to_thread
 
-from intel_agent.errors import ClusterError, ConflictError
+from intel_agent.errors import (
+    BusyError,
+    ClusterError,
+    ConflictError,
+    ExistsError,
+    HopelessError,
+    InternalError,
+    MissingError,
+    RefusedError,
+)
 
 if TYPE_CHECKING:
     from httpx2 import AsyncClient
@@ -23,17 +33,48 @@ DEADLINE = 10.0
 """How long a request may take from the token's file to the end of the answer, in seconds."""
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 METADATA = f"application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{JSON}"
 """The form of an object that has no more than its metadata: all that labels are in."""
 
-_CONFLICTS = frozenset({409, 422})
-"""What the API server says when an object is not any more what a patch takes it for."""
+_MEANINGS: Mapping[tuple[str, int], type[ClusterError]] = MappingProxyType(
+    {
+        ("GET", 404): MissingError,
+        ("PATCH", 409): ConflictError,
+        ("PATCH", 422): ConflictError,
+        ("POST", 400): RefusedError,
+        ("POST", 403): RefusedError,
+        ("POST", 404): MissingError,
+        ("POST", 409): ExistsError,
+        ("POST", 422): HopelessError,
+        ("POST", 429): BusyError,
+        ("POST", 500): InternalError,
+    }
+)
+"""What it means that the API server answers a request so, as far as somebody acts on it."""
+_TERMINATING = "NamespaceTerminating"
+"""A cause of a refusal: nothing new may be in a namespace that is being removed (k8s.io/api/core/v1/types.go)."""
+
+
+class _Cause(msgspec.Struct, frozen=True):
+    reason: str = ""
+
+
+class _Details(msgspec.Struct, frozen=True):
+    causes: tuple[_Cause, ...] | None = None
 
 
 class _Status(msgspec.Struct, frozen=True):
-    """The API server's account of a failure, as far as people need it."""
+    """The API server's account of a failure, as far as people and we need it."""
 
     message: str = ""
+    reason: str = ""
+    details: _Details | None = None
+
+    @property
+    def causes(self) -> frozenset[str]:
+        causes = None if self.details is None else self.details.causes
+        return frozenset(each.reason for each in causes or ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +95,7 @@ class Access:
         if not host or not port:
             raise ClusterError(
                 "KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set: the agent must run in a pod to use "
-                "nodeOverrides or startupTaint"
+                "nodeOverrides, startupTaint, kubernetesEvents, nodeCondition, faultTaint or eviction"
             )
         return cls(f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}", account)
 
@@ -71,18 +112,34 @@ class Api:
         """Return what the API server says of the object.
 
         Raises:
+            MissingError: there is none.
             ClusterError: it does not answer, or refuses, in its own words.
         """
         return await self._request("GET", path, {"Accept": accept})
 
-    async def patch(self, path: str, operations: bytes) -> None:
-        """Change the object as a JSON patch says (RFC 6902).
+    async def patch(self, path: str, content: bytes, kind: str = JSON_PATCH) -> None:
+        """Change the object as a patch says: one of RFC 6902, or of the `kind` that it is.
 
         Raises:
             ConflictError: the object is not any more what the patch takes it for.
             ClusterError: the API server does not answer, or refuses, in its own words.
         """
-        await self._request("PATCH", path, {"Accept": METADATA, "Content-Type": JSON_PATCH}, operations)
+        await self._request("PATCH", path, {"Accept": METADATA, "Content-Type": kind}, content)
+
+    async def post(self, path: str, content: bytes) -> None:
+        """Make a new object in a collection.
+
+        Raises:
+            BusyError: not now: there are too many requests, or a disruption budget is used up.
+            ConflictError: what it is about is not what it is taken for.
+            ExistsError: there is one of this name; perhaps it was made before, and the answer was lost.
+            HopelessError: it cannot be made: its namespace is going, or the object is invalid.
+            InternalError: the API server failed, or something that it has to ask did.
+            MissingError: what it is about, or its namespace, is not there.
+            RefusedError: it may not be made now: a right is missing, a quota is used up, or somebody objects.
+            ClusterError: the API server does not answer, or refuses, in its own words.
+        """
+        await self._request("POST", path, {"Accept": METADATA, "Content-Type": JSON}, content)
 
     async def close(self) -> None:
         """Close the connection, if there is one; the next request makes another."""
@@ -110,8 +167,11 @@ class Api:
             raise ClusterError(f"{self._access.url}: {problem}") from error
         if answer.is_success:
             return answer.content
-        kind = ConflictError if answer.status_code in _CONFLICTS else ClusterError
-        raise kind(f"{method} {path}: {answer.status_code} {answer.reason_phrase}{_words(answer.content)}")
+        status = _status(answer.content)
+        words = f": {status.message}" if status.message else ""
+        raise _refusal(method, answer.status_code, status)(
+            f"{method} {path}: {answer.status_code} {answer.reason_phrase}{words}"
+        )
 
     def _prepared(self) -> "tuple[AsyncClient, str]":
         """Return a client and the present token. Reads files, and imports for a tenth of a second the first time.
@@ -147,6 +207,15 @@ def _client(url: str, authority: str) -> "AsyncClient":
     return AsyncClient(base_url=url, verify=context, timeout=DEADLINE, trust_env=False)
 
 
+def _refusal(method: str, code: int, status: _Status) -> type[ClusterError]:
+    """Return what it means that the API server answers a request so."""
+    if (method, code) == ("POST", 409) and status.reason == "Conflict":
+        return ConflictError
+    if (method, code) == ("POST", 403) and _TERMINATING in status.causes:
+        return HopelessError
+    return _MEANINGS.get((method, code), ClusterError)
+
+
 def _failures() -> tuple[type[Exception], ...]:
     """Return what httpx2 raises when a request fails."""
     from httpx2 import HTTPError, InvalidURL, StreamError
@@ -154,9 +223,8 @@ def _failures() -> tuple[type[Exception], ...]:
     return HTTPError, InvalidURL, StreamError
 
 
-def _words(body: bytes) -> str:
+def _status(body: bytes) -> _Status:
     try:
-        message = msgspec.json.decode(body, type=_Status).message
+        return msgspec.json.decode(body, type=_Status)
     except msgspec.MsgspecError:
-        return ""
-    return f": {message}" if message else ""
+        return _Status()

@@ -1,5 +1,9 @@
-"""What this node's agent does in its cluster: follow the node's labels, and take its startup taint away."""
+"""What this node's agent does in its cluster: follow the node's labels, and take its startup taint away.
 
+Whoever else needs the API server reaches it by way of this: one client, and one word about what is wrong with it.
+"""
+
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import anyio
@@ -18,6 +22,8 @@ PERIOD = 30.0
 """Seconds between two looks at the node, about."""
 SLOWEST = 30.0
 """Most seconds between two tries."""
+CONFLICTS = 3
+"""How many conflicts in a row are a problem."""
 NODE_NAME = "NODE_NAME"
 """The variable with this node's name (downward API: `spec.nodeName`)."""
 
@@ -32,6 +38,8 @@ class Membership:
         self._account = account
         self._api: Api | None = None
         self._problems: dict[str, str] = {}
+        self._conflicts: Counter[str] = Counter()
+        """How often in a row what was written met a node that others had changed, by purpose."""
         self.labels: Latest[Labels | None] = Latest(None)
 
     @property
@@ -60,13 +68,13 @@ class Membership:
         while True:
             await self._until(lambda config: bool(config.node_overrides))
             try:
-                labels = await self._node().labels()
+                labels = await self.node().labels()
             except ClusterError as error:
-                self._met("labels", error)
+                self.met("labels", error)
                 await anyio.sleep(pauses.pause())
                 continue
             pauses.reset()
-            self._got_over("labels")
+            self.got_over("labels")
             if labels != self.labels.value:
                 self.labels.set(labels)
             await anyio.sleep(jittered(PERIOD))
@@ -80,16 +88,13 @@ class Membership:
             while not ready():  # noqa: ASYNC110 - it depends on much, and nobody tells of all that
                 await anyio.sleep(looks.pause())
             try:
-                removed = await self._node().remove_taint(key)
-            except ConflictError:
-                await anyio.sleep(pauses.pause())
-                continue
+                removed = await self.node().remove_taint(key)
             except ClusterError as error:
-                self._met("taint", error)
+                self.met("taint", error)
                 await anyio.sleep(pauses.pause())
                 continue
             pauses.reset()
-            self._got_over("taint")
+            self.got_over("taint")
             if removed:
                 log.info("taint.removed", taint=key)
             await anyio.sleep(jittered(PERIOD))
@@ -101,8 +106,9 @@ class Membership:
             config, revision = await self._wanted.newer(revision)
         return config
 
-    def _node(self) -> OwnNode:
-        """Return the object of this node.
+    @property
+    def api(self) -> Api:
+        """The API server, as this node's agent may ask it.
 
         Raises:
             ClusterError: nobody told us the node's name, or where the API server is.
@@ -112,15 +118,31 @@ class Membership:
             if not self.name:
                 raise ClusterError(f"{NODE_NAME} is not set: it must be the name of this node (spec.nodeName)")
             self._api = Api(access)
-        return OwnNode(self._api, self.name)
+        return self._api
 
-    def _met(self, purpose: str, error: ClusterError) -> None:
-        """Log a problem, once for each change and not for each purpose that it keeps us from."""
+    def node(self) -> OwnNode:
+        """Return the object of this node.
+
+        Raises:
+            ClusterError: nobody told us the node's name, or where the API server is.
+        """
+        return OwnNode(self.api, self.name)
+
+    def met(self, purpose: str, error: ClusterError) -> None:
+        """Log a problem, once for each change and not for each purpose that it keeps us from.
+
+        A few conflicts are none: others write into the node, too.
+        """
+        self._conflicts[purpose] = self._conflicts[purpose] + 1 if isinstance(error, ConflictError) else 0
+        if 0 < self._conflicts[purpose] < CONFLICTS:
+            return
         problem = str(error)
         if problem not in self._problems.values():
             log.warning("cluster.unavailable", problem=problem)
         self._problems[purpose] = problem
 
-    def _got_over(self, purpose: str) -> None:
+    def got_over(self, purpose: str) -> None:
+        """Say that nothing keeps us from anything any more, once that is so."""
+        self._conflicts.pop(purpose, None)
         if self._problems.pop(purpose, None) is not None and not self._problems:
             log.info("cluster.available")

@@ -6,6 +6,7 @@ import os
 
 import msgspec
 
+from intel_agent import ownfile
 from intel_agent.config import Config, Devices
 
 FILE = "devices.json"
@@ -51,14 +52,8 @@ class Memory:
         wanted = _Remembered(self._key(config), devices)
         if wanted == self._known:
             return
-        directory = os.path.dirname(self.path)
-        os.makedirs(directory, mode=0o755, exist_ok=True)
-        draft = os.path.join(directory, f".{FILE}.tmp")
-        with open(draft, "wb") as file:
-            file.write(msgspec.json.encode(wanted) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(draft, self.path)
+        os.makedirs(os.path.dirname(self.path), mode=0o755, exist_ok=True)
+        ownfile.replace(self.path, msgspec.json.encode(wanted) + b"\n", 0o644)
         self._known = wanted
 
     def _key(self, config: Config) -> str:

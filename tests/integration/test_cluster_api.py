@@ -2,9 +2,8 @@
 
 import socket
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import anyio
 import pytest
@@ -15,7 +14,8 @@ from intel_agent.cluster.api import METADATA, Access, Api
 from intel_agent.cluster.node import OwnNode
 from intel_agent.errors import ClusterError, ConflictError
 
-from .apiserver import NAME, PATH, ApiServer, Request, apiserver
+from .apiserver import NAME, PATH, ApiServer, Request
+from .waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -37,12 +37,6 @@ async def _answering(listener: socket.socket, answer: bytes) -> AsyncGenerator[N
     async with anyio.create_task_group() as group:
         group.start_soon(to_thread.run_sync, answer_one)
         yield
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ApiServer]:
-    with apiserver(tmp_path / "account") as server:
-        yield server
 
 
 @pytest.fixture
@@ -118,12 +112,13 @@ async def test_proxies_of_the_environment_are_not_used(
 async def test_failures_are_said_in_the_servers_words(
     server: ApiServer, node: OwnNode, fails: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "DEADLINE", 0.3 if fails == "silence" else 5.0)
+    monkeypatch.setattr(module, "DEADLINE", 0.3 if fails == "silence" else PATIENCE)
     server.fails = fails
     with pytest.raises(ClusterError, match=said):
         await node.labels()
     with pytest.raises(ClusterError, match=said):
         await node.remove_taint("intel.com/agent-not-ready")
+    monkeypatch.setattr(module, "DEADLINE", PATIENCE)
     server.fails = ""
     assert await node.labels() == {}
 
@@ -144,7 +139,7 @@ async def test_nobody_listens(server: ApiServer, node: OwnNode) -> None:
 async def test_a_peer_that_speaks_no_tls(server: ApiServer, node: OwnNode) -> None:
     server.stop()
     with socket.create_server(("127.0.0.1", server.port), reuse_port=False) as listener:
-        listener.settimeout(5)
+        listener.settimeout(60)
         async with _answering(listener, b"HTTP/1.1 200 OK\r\n\r\n"):
             with pytest.raises(ClusterError, match="SSL"):
                 await node.labels()

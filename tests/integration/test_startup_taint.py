@@ -1,19 +1,17 @@
 """`startupTaint`: the node's own taint goes when pods can get what the node has, and no other taint is touched."""
 
-from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 
 import pytest
 
 from intel_agent.cluster import membership
 from intel_agent.simulation.kubelet import SimulatedKubelet
 
-from .apiserver import PATH, ApiServer, Taint, apiserver
+from .apiserver import PATH, ApiServer, Taint
 from .log import Log
 from .node import EVERYTHING, XE, Node
 from .running import Running, running
-from .waiting import until, until_async
+from .waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -28,16 +26,14 @@ ON = {"enabled": True}
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[ApiServer]:
-    with apiserver(tmp_path / "account") as server:
-        server.taints = list(TAINTS)
-        yield server
+def server(server: ApiServer) -> ApiServer:
+    server.taints = list(TAINTS)
+    return server
 
 
 @pytest.fixture(autouse=True)
 def swift(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(membership, "PERIOD", 0.1)
-    monkeypatch.setattr(membership, "SLOWEST", 0.2)
 
 
 def on(node: Node, server: ApiServer) -> AbstractAsyncContextManager[Running]:
@@ -45,14 +41,7 @@ def on(node: Node, server: ApiServer) -> AbstractAsyncContextManager[Running]:
 
 
 async def until_removed(server: ApiServer) -> None:
-    await until(lambda: server.taints == OTHERS, "removal of our taints alone", within=10)
-
-
-async def logged(log: Log, event: str, times: int = 1) -> None:
-    async def there() -> bool:
-        return len(await log.lines(event)) >= times
-
-    await until_async(there, f"{times} times {event}")
+    await until(lambda: server.taints == OTHERS, "removal of our taints alone")
 
 
 async def test_it_goes_when_kubelet_has_every_list_and_not_before(node: Node, server: ApiServer, log: Log) -> None:
@@ -63,7 +52,7 @@ async def test_it_goes_when_kubelet_has_every_list_and_not_before(node: Node, se
         assert server.requests == []
         async with node.kubelet() as kubelet:
             await until_removed(server)
-            await logged(log, "taint.removed")
+            await log.until_logged("taint.removed")
             assert agent.agent.unready == ()
             assert {name for name, each in kubelet.resources().items() if each.healthy} == EVERYTHING
     assert len(server.patches) == 1
@@ -135,7 +124,7 @@ async def test_a_refusal_is_said_once_and_tried_again(
         assert server.taints == TAINTS
         server.fails = ""
         await until_removed(server)
-        await logged(log, "cluster.available")
+        await log.until_logged("cluster.available")
     assert len(await log.lines("cluster.unavailable")) == 1
 
 
@@ -148,7 +137,7 @@ async def test_it_goes_again_when_it_comes_back(
         await until_removed(server)
         server.taints = [*OTHERS, *OURS]  # as when kubelet registers the node anew
         await until_removed(server)
-        await logged(log, "taint.removed", 2)
+        await log.until_logged("taint.removed", times=2)
 
 
 async def test_it_is_switched_on_and_renamed_while_the_agent_runs(
