@@ -20,12 +20,15 @@ def missing(
     published: Mapping[str, Published],
     kubelet: Incarnation | None,
     resolution: Resolution | None,
+    *,
+    refused: Iterable[str] = (),
 ) -> Iterator[str]:
     """Yield what is missing until pods can get what this node has: nothing, when it is ready.
 
     Every kind in `kinds` was looked at, and each resource is registered with the present kubelet, which has its
-    present list.
+    present list. `refused` is what is wrong with files that continue device sections.
     """
+    yield from refused
     if resolution is None:
         yield "the device sections of this node are not in force yet"
     elif (trouble := _OVERRIDES.get(resolution.basis)) is not None:

@@ -1,0 +1,1 @@
+"""What is told over HTTP: metrics, probes. Read only."""
