@@ -1,7 +1,7 @@
 """The command line: which commands there are, and what a person learns of errors.
 
-Exit codes: 0 all is well, 1 something is wrong and was said, 2 the command line is wrong, 130 interrupted (SIGINT),
-141 nobody reads the output any more (SIGPIPE).
+Exit codes: 0 all is well, 1 something is wrong and was said, 2 the command line is wrong, or `doctor` could not look,
+130 interrupted (SIGINT), 141 nobody reads the output any more (SIGPIPE).
 """
 
 import os

@@ -1,11 +1,16 @@
 """The commands. What only one of them needs is imported when it runs."""
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from intel_agent.cli.parser import Command, Option, Values
+
+if TYPE_CHECKING:
+    from intel_agent.cli.sight import Place
 
 CONFIG: Final = Option(
     names=("--config",),
@@ -35,14 +40,14 @@ RUNTIME: Final = Option(
     metavar="DIR",
     default="/run/intel-agent",
     completes="directory",
-    help="where to make a pretended machine (default: /run/intel-agent)",
+    help="where the agent has its socket and what does not outlive a boot (default: /run/intel-agent)",
 )
 STATE: Final = Option(
     names=("--state-directory",),
     metavar="DIR",
     default="/var/lib/intel-agent",
     completes="directory",
-    help="where to remember which overrides were in force (default: /var/lib/intel-agent)",
+    help="where the agent keeps marks and which overrides were in force (default: /var/lib/intel-agent)",
 )
 ACCOUNT: Final = Option(
     names=("--account-directory",),
@@ -51,9 +56,18 @@ ACCOUNT: Final = Option(
     completes="directory",
     help="where to find token and ca.crt for the Kubernetes API (default: where kubelet mounts them)",
 )
+OUTPUT: Final = Option(
+    names=("-o", "--output"),
+    choices=("table", "json", "yaml"),
+    default="table",
+    help="how to print it (default: table)",
+)
 
 
 def _run(values: Values) -> int:
+    # The kernel keeps SIGTERM from the first process of a container unless it has a handler: here is one until the
+    # agent's own listens. There is nothing to tidy up yet.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(0))
     from intel_agent.agent import Settings
     from intel_agent.cli import service
 
@@ -72,8 +86,40 @@ def _run(values: Values) -> int:
 def _devices(values: Values) -> int:
     from intel_agent.cli import devices
 
-    place = devices.Place(values.root, values.host_root, values.runtime_directory, values.state_directory)
-    return devices.run(values.config, place, values.output)
+    return devices.run(values.config, _place(values), values.output)
+
+
+def _doctor(values: Values) -> int:
+    from intel_agent.cli import doctor
+
+    return doctor.run(values.config, _place(values), values.account_directory, values.output)
+
+
+def _place(values: Values) -> "Place":
+    from intel_agent.cli.sight import Place
+
+    return Place(values.root, values.host_root, values.runtime_directory, values.state_directory)
+
+
+def _mark(values: Values) -> int:
+    from intel_agent import control
+
+    arguments = {"device": values.device, "word": values.word, "reason": values.reason}
+    for line in control.ask(values.runtime_directory, "mark", arguments).lines:
+        sys.stdout.write(f"{line}\n")
+    return 0
+
+
+def _status(values: Values) -> int:
+    from intel_agent.cli import status
+
+    return status.run(values.runtime_directory, values.output, watch=values.watch)
+
+
+def _explain(values: Values) -> int:
+    from intel_agent.cli import explain
+
+    return explain.run(values.runtime_directory, values.name, values.output)
 
 
 def _demo(values: Values) -> int:
@@ -87,7 +133,8 @@ def _demo(values: Values) -> int:
 def _check(values: Values) -> int:
     from intel_agent import config
 
-    config.load(values.file)
+    for warning in config.warnings(config.load(values.file)):
+        sys.stderr.write(f"intel-agent: {warning}\n")
     return 0
 
 
@@ -144,18 +191,69 @@ COMMANDS: Final = (
         epilog="for scripts:\n"
         "  intel-agent devices -o json | jq -r '.devices[] | select(.health != \"Healthy\") | .id'",
         run=_devices,
+        options=(OUTPUT, CONFIG, ROOT, HOST_ROOT, RUNTIME, STATE),
+    ),
+    Command(
+        name="doctor",
+        summary="say why a device is not there, and what to do about it",
+        description="Look at every accelerator on the PCI bus, at every section of the configuration and at what\n"
+        "surrounds the agent (drivers, kernel, kubelet, pod), and say what keeps devices from pods:\n"
+        "what is wrong, which file says so, and what to do. Changes nothing; needs neither kubelet nor\n"
+        "a running agent. docs/doctor.md lists all checks.",
+        epilog="in the agent's pod:\n"
+        "  kubectl exec -n intel-agent POD -- \\\n"
+        "    intel-agent doctor --config /etc/intel-agent/config.yaml --root /host\n\n"
+        "exits with 0 when the node is sound, with 1 when there are findings (notes are none), and with 2\n"
+        "when it could not look",
+        run=_doctor,
+        options=(OUTPUT, CONFIG, ROOT, HOST_ROOT, RUNTIME, STATE, ACCOUNT),
+    ),
+    Command(
+        name="status",
+        summary="show what the running agent holds, and who has it",
+        description="Ask the agent that runs on this node for what it holds now: resources and whether kubelet has\n"
+        "them, devices with health, reasons and since when, the pods that hold them, what is not offered\n"
+        "and why, and what happened. Needs root.",
+        epilog="for scripts:\n  intel-agent status -o json | jq -r '.devices[] | .ids[] | select(.holder) | .id'",
+        run=_status,
+        options=(
+            OUTPUT,
+            Option(names=("--watch",), flag=True, help="print it again whenever something changed, until Ctrl-C"),
+            RUNTIME,
+        ),
+    ),
+    Command(
+        name="explain",
+        summary="say how one device, resource or left-out thing came to be what it is",
+        description="Ask the agent that runs on this node for one thing's life: where it was seen, how it is judged\n"
+        "and by what, how it is offered and who has it, and what happened to it last; of what is not\n"
+        "offered the rule, the evidence and the remedy. Needs root.",
+        epilog="why is this card not there?\n  intel-agent explain 0000:3b:00.0",
+        run=_explain,
         options=(
             Option(
-                names=("-o", "--output"),
-                choices=("table", "json", "yaml"),
-                default="table",
-                help="how to print it (default: table)",
+                names=("name",),
+                metavar="NAME",
+                help="a resource, an id, RESOURCE/ID, a PCI address, or a path below /sys",
             ),
-            CONFIG,
-            ROOT,
-            HOST_ROOT,
+            OUTPUT,
             RUNTIME,
-            STATE,
+        ),
+    ),
+    Command(
+        name="mark",
+        summary="have a device be unhealthy or healthy, whatever is seen of it",
+        description="Tell the agent that runs on this node what to think of a device, until it is told `auto`.\n"
+        "Kept over restarts and boots. `healthy` also forgets what messages of the kernel have told of it;\n"
+        "what is seen and told from then on are warnings. Needs root.",
+        epilog="for a card that is to be replaced:\n"
+        "  intel-agent mark 0000:3b:00.0 unhealthy --reason 'fan is loud, ticket 4711'",
+        run=_mark,
+        options=(
+            Option(names=("device",), metavar="DEVICE", help="an id, RESOURCE/ID, a PCI address, or a path below /sys"),
+            Option(names=("word",), metavar="WORD", choices=("unhealthy", "healthy", "auto"), help="what it is to be"),
+            Option(names=("--reason",), metavar="TEXT", default="", help="why, for logs and metrics"),
+            RUNTIME,
         ),
     ),
     Command(
@@ -178,7 +276,8 @@ COMMANDS: Final = (
         name="config check",
         summary="say everything that is wrong with a configuration file",
         description="Check a configuration file as a whole and say everything that is wrong with it, one line each:\n"
-        "file, line, key, what was found and what is allowed. Silent when nothing is wrong.",
+        "file, line, key, what was found and what is allowed. Silent when nothing is wrong.\n"
+        "Rules for single devices that can never decide are warnings: the exit code stays 0.",
         run=_check,
         options=(Option(names=("file",), metavar="FILE", type=Path, completes="file", help="the configuration file"),),
     ),

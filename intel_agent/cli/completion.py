@@ -93,7 +93,7 @@ def _fish(commands: Sequence[Command]) -> Iterator[str]:
 def _fish_option(option: Option) -> Iterator[str]:
     for name in option.names:
         if name.startswith("--"):
-            yield f"-l {name[2:]} -r"
+            yield f"-l {name[2:]}" if option.flag else f"-l {name[2:]} -r"
         elif name.startswith("-"):
             yield f"-s {name[1:]}"
     if option.choices:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from intel_agent.config.document import LIMIT
-from intel_agent.errors import AgentError
+from intel_agent.errors import AgentError, words
 from intel_agent.migrate import migrated
 
 STANDARD_INPUT = "-"
@@ -35,7 +35,7 @@ def _read(file: str) -> tuple[str, str]:
             with open(file, "rb") as opened:
                 content = opened.read(LIMIT + 1)
     except OSError as error:
-        raise AgentError(f"{source}: {(error.strerror or str(error)).lower()}") from error
+        raise AgentError(f"{source}: {words(error)}") from error
     if len(content) > LIMIT:
         raise AgentError(f"{source}: found more than {LIMIT} bytes; allowed {LIMIT}: give it in parts")
     try:

@@ -10,19 +10,22 @@ Values = argparse.Namespace
 AddParser = Callable[..., argparse.ArgumentParser]
 
 DESCRIPTION = """\
-Every Intel accelerator of a Kubernetes node, from one process: finds GPUs, SGX, DSA and IAA
-in /sys and /dev, offers them to kubelet and keeps the lists true."""
+Every Intel accelerator of a Kubernetes node, from one process: finds GPUs, NPUs, Gaudi, QAT, SGX,
+DSA, IAA, DLB, FPGAs and network functions in /sys and /dev, offers them to kubelet and keeps the
+lists true."""
 
 EPILOG = """\
 first steps:
   intel-agent demo                      watch it work on a simulated node; needs neither hardware nor root
   intel-agent devices                   what this machine would offer, and what not and why
+  intel-agent status                    what the agent of this node holds, and which pods have it
+  intel-agent doctor                    why a device is not there, and what to do about it
   intel-agent config show               every setting with its default
   intel-agent run --config agent.yaml   serve this node until SIGTERM
 
 exit codes:
   0  all is well        1  something is wrong; standard error says what
-  2  the command line is wrong"""
+  2  the command line is wrong, or doctor could not look"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,8 @@ class Option:
     completes: Literal["file", "directory"] | None = None
     several: bool = False
     """Whether there may be more than one value; at least one is needed."""
+    flag: bool = False
+    """Whether it has no value: it is there or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +106,9 @@ def _add(add: AddParser, name: str, command: Command) -> None:
     )
     parser.set_defaults(command=command.name)
     for option in command.options:
+        if option.flag:
+            parser.add_argument(*option.names, help=option.help, action="store_true")
+            continue
         parser.add_argument(
             *option.names,
             help=option.help,

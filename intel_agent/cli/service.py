@@ -1,15 +1,15 @@
 """`intel-agent run`."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import anyio
 import structlog
 
-from intel_agent import agent
+from intel_agent import agent, heap
 from intel_agent import log as logs
 from intel_agent.config import Config, changed, load
-from intel_agent.errors import AgentError
+from intel_agent.errors import AgentError, leaves
 
 log = structlog.get_logger()
 
@@ -22,7 +22,7 @@ def run(settings: agent.Settings) -> int:
     Raises:
         AgentError: the agent cannot go on, for a reason that a person can act on.
     """
-    agent.share_heap()
+    heap.share()
     wanted = load(settings.config_file).config
     logs.configure(wanted.log.level, wanted.log.format)
     log.info(
@@ -46,18 +46,10 @@ def served(serve: Callable[[T], Awaitable[None]], settings: T) -> int:
     except BaseExceptionGroup as group:
         expected, unexpected = group.split(AgentError)
         if unexpected is None and expected is not None:
-            raise AgentError("\n".join(str(each) for each in _leaves(expected))) from group
+            raise AgentError("\n".join(str(each) for each in leaves(expected))) from group
         log.exception("agent.failed")
         return 1
     except Exception:  # the last border: nothing is left to go on, but why must be in the log
         log.exception("agent.failed")
         return 1
     return 0
-
-
-def _leaves(group: BaseExceptionGroup[AgentError]) -> Iterator[AgentError]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error

@@ -32,7 +32,7 @@ def test_values_go_to_standard_output(file: Path, capsys: pytest.CaptureFixture[
 def test_what_has_no_equivalent_goes_to_standard_error_and_into_a_comment() -> None:
     command = [sys.executable, "-m", "intel_agent", "migrate", "-"]
     text = GPU.replace("sharedDevNum: 2", "logLevel: x")
-    ended = subprocess.run(command, input=text, capture_output=True, text=True, timeout=20, check=False)
+    ended = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stderr) == (1, LEVEL)
     assert ended.stdout.splitlines()[3] == "#   " + LEVEL.removeprefix("intel-agent: ").rstrip()
 

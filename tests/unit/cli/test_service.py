@@ -1,6 +1,5 @@
 """However the agent ends, the exit code and what is said are right."""
 
-import ctypes
 import json
 import os
 import signal
@@ -64,6 +63,7 @@ def test_run_logs_what_it_does_and_ends_on_a_signal(tmp_path: Path) -> None:
     file = tmp_path / "agent.yaml"
     file.write_text(f"kubelet:\n  devicePluginDirectory: {directory}\n  podResourcesSocket: {directory}/none.sock\n")
     command = [sys.executable, "-m", "intel_agent", "run", "--config", str(file), "--root", str(root)]
+    command += ["--runtime-directory", str(tmp_path / "run"), "--state-directory", str(tmp_path / "state")]
     events: list[str] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
@@ -79,28 +79,3 @@ def test_run_logs_what_it_does_and_ends_on_a_signal(tmp_path: Path) -> None:
     for left in directory.iterdir():
         left.unlink()
     directory.rmdir()
-
-
-HEAP = """
-import ctypes, sys, threading
-from pathlib import Path
-from intel_agent import agent
-if sys.argv[1] == "shared":
-    agent.share_heap()
-library = ctypes.CDLL(None)
-library.malloc.restype = ctypes.c_void_p
-places = []
-thread = threading.Thread(target=lambda: places.append(library.malloc(1000)))
-thread.start()
-thread.join()
-(heap,) = [line.split()[0] for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith("[heap]")]
-low, high = (int(each, 16) for each in heap.split("-"))
-print(low <= places[0] < high)
-"""
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="this C library has one heap anyway")
-@pytest.mark.parametrize(("heap", "on_the_first"), [("shared", "True\n"), ("its own", "False\n")])
-def test_threads_take_memory_from_one_heap(heap: str, on_the_first: str) -> None:
-    command = [sys.executable, "-c", HEAP, heap]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == on_the_first
