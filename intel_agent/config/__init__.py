@@ -4,16 +4,23 @@
 A new kind of device is one line in `Devices`.
 """
 
+from intel_agent.config.advice import warnings
 from intel_agent.config.file import Loaded, load, parse
+from intel_agent.config.further import Whole, whole
 from intel_agent.config.overlay import matching, of_node
 from intel_agent.config.schema import reference, schema
 from intel_agent.config.sections import (
     Cdi,
     Config,
+    DeviceInfo,
     Devices,
+    Eviction,
+    FaultTaint,
     Health,
     Kubelet,
+    KubernetesEvents,
     Log,
+    NodeCondition,
     NodeOverride,
     Simulation,
     StartupTaint,
@@ -24,16 +31,22 @@ from intel_agent.config.show import changed, show
 __all__ = [
     "Cdi",
     "Config",
+    "DeviceInfo",
     "Devices",
+    "Eviction",
+    "FaultTaint",
     "Health",
     "Kubelet",
+    "KubernetesEvents",
     "Labels",
     "Loaded",
     "Log",
+    "NodeCondition",
     "NodeOverride",
     "Selector",
     "Simulation",
     "StartupTaint",
+    "Whole",
     "changed",
     "labels",
     "load",
@@ -43,4 +56,6 @@ __all__ = [
     "reference",
     "schema",
     "show",
+    "warnings",
+    "whole",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from intel_agent.config.document import Entries, Items, Node, Refused, Scalar, Shape
-from intel_agent.config.schema import Json, Schema, entries, items, root, words
+from intel_agent.config.schema import Json, Schema, choices, entries, items, root, words
 
 _KINDS = {type(None): "null", bool: "boolean", int: "integer", float: "number", str: "string"}
 _SWITCHES = {**dict.fromkeys(("yes", "on", "y"), "true"), **dict.fromkeys(("no", "off", "n"), "false")}
@@ -58,7 +58,8 @@ class Check:
         inner = entries(schema.get("items"))
         count, low, high = len(node.nodes), schema.get("minItems", 0), schema.get("maxItems", len(node.nodes))
         if isinstance(low, int) and isinstance(high, int) and not low <= count <= high:
-            self._note(node.line, path, f"found {count} items; allowed {low} to {high}")
+            allowed = f"{low} to {high}" if "maxItems" in schema else f"at least {low}"
+            self._note(node.line, path, f"found {count} items; allowed {allowed}")
         self.lines.update({f"{path}[{index}]": each.line for index, each in enumerate(node.nodes)})
         return [self.value(each, inner, f"{path}[{index}]") for index, each in enumerate(node.nodes)]
 
@@ -91,7 +92,8 @@ class Check:
     def _name(self, key: Node, name: str, schema: Schema, path: str) -> None:
         pattern = schema.get("pattern")
         if isinstance(pattern, str) and not _matches(pattern, name):
-            self._note(key.line, path, f"found {json.dumps(_short(name))} as a key; allowed {words(schema)}")
+            meant = _meant(name, choices(schema))
+            self._note(key.line, path, f"found {json.dumps(_short(name))} as a key; allowed {words(schema)}{meant}")
 
     def _key(self, key: Node, path: str) -> str | None:
         if isinstance(key, Scalar) and isinstance(key.value, str):
@@ -163,8 +165,9 @@ def _outside(node: Scalar, schema: Schema) -> str | None:
         case bool() | None:
             return None
         case str():
-            pattern = schema.get("pattern")
-            return "" if isinstance(pattern, str) and not _matches(pattern, value) else None
+            pattern, least = schema.get("pattern"), schema.get("minLength", 0)
+            fits = not isinstance(pattern, str) or _matches(pattern, value)
+            return None if fits and isinstance(least, int) and len(value) >= least else ""
         case _:
             low, high = schema.get("minimum", value), schema.get("maximum", value)
             inside = isinstance(low, int | float) and isinstance(high, int | float) and low <= value <= high
@@ -195,8 +198,10 @@ def _meant(word: str, known: "dict[str, Json] | list[str]") -> str:
     plain = {_plain(each): each for each in known}
     if near := difflib.get_close_matches(_plain(word), plain, 1):
         return f"; did you mean {plain[near[0]]}?"
-    if isinstance(known, dict) and (places := list(_places(word, root(), ""))):
-        return f"; did you mean {' or '.join(places)}?"
+    if isinstance(known, dict):
+        inside, anywhere = _places(word, {"properties": known}, ""), _places(word, root(), "")
+        if places := list(inside) or list(anywhere):
+            return f"; did you mean {' or '.join(places)}?"
     return ""
 
 

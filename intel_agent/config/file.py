@@ -1,5 +1,6 @@
 """The configuration file: read, checked as a whole, and turned into `Config`."""
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,15 +9,15 @@ from typing import Annotated, get_args, get_origin
 
 import msgspec
 
-from intel_agent.backends import Backend
 from intel_agent.config.check import Check, Problem
 from intel_agent.config.document import LIMIT, DocumentError, read
-from intel_agent.config.overlay import conflicts, matching, of_node
+from intel_agent.config.overlay import conflicts, kinds, matching, objections, of_node
 from intel_agent.config.schema import Json, entries, items, root
-from intel_agent.config.section import Section
-from intel_agent.config.sections import Config, Devices, NodeOverride
+from intel_agent.config.sections import Config, Devices, FaultTaint, Kubelet, NodeOverride, StartupTaint
 from intel_agent.config.selector import Labels
-from intel_agent.errors import ConfigError
+from intel_agent.errors import ConfigError, words
+from intel_agent.rules import Rule
+from intel_agent.section import Section, below
 
 
 def _no_lines() -> Mapping[str, int]:
@@ -42,11 +43,16 @@ class Loaded:
 
     def origin(self, key: str) -> str:
         """Return where the value of the key path comes from: `default`, or `file:line`, and which override if any."""
-        path = self.overridden.get(key, key)
+        path = self._given(key)
         if path not in self.lines:
             return "default"
         place = f"{self.source}:{self.lines[path]}"
         return place if path == key else f"{place} ({path.partition('.')[0]})"
+
+    def _given(self, key: str) -> str:
+        """Return the key path that gave a key its value: an override gives a list as a whole."""
+        whole = next((each for each in self.overridden if re.match(rf"{re.escape(each)}(\.|\[|$)", key)), key)
+        return self.overridden.get(whole, whole) + key.removeprefix(whole)
 
     def on_node(self, labels: Labels) -> "Loaded":
         """Return the configuration of a node with these labels: `devices` are those in force there.
@@ -78,7 +84,7 @@ def load(path: Path | None) -> Loaded:
         with path.open("rb") as file:
             content = file.read(LIMIT + 1)
     except OSError as error:
-        raise ConfigError([f"{path}: {(error.strerror or str(error)).lower()}"]) from error
+        raise ConfigError([f"{path}: {words(error)}"]) from error
     if len(content) > LIMIT:
         raise ConfigError([f"{path}: found more than {LIMIT} bytes; allowed {LIMIT}"])
     try:
@@ -114,17 +120,27 @@ def _beyond_types(check: Check, data: dict[str, Json]) -> Iterator[Problem]:
     """Yield what the sections say of the values whose types are right."""
     wrong = {problem.path for problem in check.problems}
     sections = list(_sections("", Config, data, wrong))
-    for path, section in sections:
-        for key, text in section.problems().items():
-            yield Problem(_line(check, f"{path}.{key}"), f"{path}.{key}", text)
     devices = next(each for _, each in sections if isinstance(each, Devices))
+    directory = next(each.device_plugin_directory for _, each in sections if isinstance(each, Kubelet))
+    for path, section in sections:
+        found = section.problems()
+        if isinstance(section, Rule):
+            found = {**objections(kinds(devices)[path.split(".")[1]], section, directory), **found}
+        for key, text in found.items():
+            where = below(path, key)
+            if key or not _touched(path, wrong):  # what is wrong may have been all that there is
+                yield Problem(_line(check, where), where, text)
+    startup = next(each for _, each in sections if isinstance(each, StartupTaint))
+    fault = next(each for _, each in sections if isinstance(each, FaultTaint))
+    if text := fault.clash(startup):
+        yield Problem(_line(check, "faultTaint.key"), "faultTaint.key", text)
     overrides = {
         path: each
         for path, each in sections
         if isinstance(each, NodeOverride) and not _touched(f"{path}.selector", wrong)
     }
     places = dict(enumerate(overrides))
-    for place, key, text in conflicts(devices, dict(enumerate(overrides.values()))):
+    for place, key, text in conflicts(devices, dict(enumerate(overrides.values())), directory):
         path = f"{places[place]}.devices.{key}"
         yield Problem(_line(check, path), path, text)
 
@@ -138,7 +154,7 @@ def _line(check: Check, path: str) -> int:
 
 def _sections(
     path: str, section: type[msgspec.Struct], data: dict[str, Json], wrong: Collection[str]
-) -> Iterator[tuple[str, Section | Backend]]:
+) -> Iterator[tuple[str, Section]]:
     """Yield every section inside `section`, also those in lists, made of the values that are right.
 
     One that lacks a key which must be given is left out, but not what is in it.
@@ -152,12 +168,12 @@ def _sections(
             yield from _sections(place, kind, part, wrong)
 
 
-_Part = tuple[str, type[Section | Backend], dict[str, Json]]
+_Part = tuple[str, type[Section], dict[str, Json]]
 
 
 def _parts(path: str, kind: object, value: Json) -> Iterator[_Part]:
     """Yield the section, or the sections of the list, that a key of the type `kind` has as its value."""
-    if isinstance(kind, type) and issubclass(kind, Section | Backend):
+    if isinstance(kind, type) and issubclass(kind, Section):
         yield path, kind, entries(value)
     inner = get_args(kind)
     if get_origin(kind) is Annotated:
@@ -174,7 +190,7 @@ def _sound(part: dict[str, Json], kind: type[msgspec.Struct], path: str, wrong: 
     for key, value in part.items():
         here = f"{path}.{key}"
         section = inner.get(key)
-        if isinstance(section, type) and issubclass(section, Section | Backend) and here not in wrong:
+        if isinstance(section, type) and issubclass(section, Section) and here not in wrong:
             sound[key] = _sound(entries(value), section, here, wrong)
         elif not _touched(here, wrong):
             sound[key] = value

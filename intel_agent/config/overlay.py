@@ -4,11 +4,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
 import msgspec
+from msgspec import UNSET
 
 from intel_agent.backends import Backend
-from intel_agent.config.sections import Devices, NodeOverride, Value
+from intel_agent.config.sections import LONGEST_SOCKET_PATH, Devices, NodeOverride, Value
 from intel_agent.config.selector import Labels, satisfiable
 from intel_agent.errors import ConfigError
+from intel_agent.rules import Rule
+from intel_agent.section import below
+from intel_agent.section import problems as inner_problems
 
 Partial = Mapping[str, Mapping[str, Value]]
 """Keys of device sections, by the name of the section."""
@@ -42,32 +46,57 @@ def of_node(devices: Devices, overrides: Sequence[NodeOverride], labels: Labels)
     return sections
 
 
-def problems(devices: Devices) -> dict[str, str]:
-    """Return what is wrong with the sections beyond their types: key path below `devices` to problem."""
+def kinds(devices: Devices) -> dict[str, Backend]:
+    """Return the kinds of devices, enabled or not, by their keys."""
     sections = {each.encode_name: getattr(devices, each.name) for each in msgspec.structs.fields(Devices)}
-    return {
-        f"{name}.{key}": text
-        for name, section in sections.items()
-        if isinstance(section, Backend)
-        for key, text in section.problems().items()
-    }
+    return {name: section for name, section in sections.items() if isinstance(section, Backend)}
 
 
-def conflicts(devices: Devices, overrides: Mapping[int, NodeOverride]) -> Iterator[tuple[int, str, str]]:
+def problems(devices: Devices, directory: str = "") -> dict[str, str]:
+    """Return what is wrong with the sections beyond their types: key path below `devices` to problem.
+
+    `directory` is where sockets are made, if their names are to be judged.
+    """
+    found: dict[str, str] = {}
+    for name, section in kinds(devices).items():
+        found |= {below(name, key): text for key, text in inner_problems(section)}
+        for place, rule in enumerate(section.rules):
+            found |= {
+                f"{name}.rules[{place}].{key}": text for key, text in objections(section, rule, directory).items()
+            }
+    return found
+
+
+def objections(kind: Backend, rule: Rule, directory: str) -> dict[str, str]:
+    """Return what a rule cannot say because of the kind it is for, or of the directory of sockets: key to problem."""
+    found = kind.objections(rule)
+    if rule.resource is not UNSET:
+        room = LONGEST_SOCKET_PATH - len(f"{directory}/.{kind.domain()}-.sock".encode())
+        if len(rule.resource) > room:
+            found["resource"] = (
+                f"found a name of {len(rule.resource)} letters; allowed {room}, so that the path of its socket in "
+                f"kubelet.devicePluginDirectory has at most {LONGEST_SOCKET_PATH} bytes"
+            )
+    return found
+
+
+def conflicts(
+    devices: Devices, overrides: Mapping[int, NodeOverride], directory: str
+) -> Iterator[tuple[int, str, str]]:
     """Yield what is wrong with an override laid over `devices`, alone or together with one before it.
 
     Each comes with the override's place, the key path below `devices`, and the problem. What is wrong with `devices`
     themselves is not said again, and two overrides that no node can have both are no conflict.
     Those of three and more are left to the node that has them.
     """
-    known = problems(devices)
-    alone = {place: problems(overlaid(devices, [each.devices])) for place, each in overrides.items()}
+    known = problems(devices, directory)
+    alone = {place: problems(overlaid(devices, [each.devices]), directory) for place, each in overrides.items()}
     for place, found in alone.items():
-        yield from ((place, path, text) for path, text in found.items() if path not in known)
+        yield from ((place, path, text) for path, text in found.items() if known.get(path) != text)
     for first, second in combinations(overrides, 2):
         both = (overrides[first], overrides[second])
         if not satisfiable(each.selector for each in both):
             continue
-        for path, text in problems(overlaid(devices, (each.devices for each in both))).items():
+        for path, text in problems(overlaid(devices, (each.devices for each in both)), directory).items():
             if path not in {*known, *alone[first], *alone[second]}:
                 yield second, path, f"{text} (nodeOverrides[{first}] can mean the same node)"

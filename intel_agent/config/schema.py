@@ -1,14 +1,18 @@
 """The configuration described: as JSON Schema, in words, and as tables for people."""
 
 import functools
+import inspect
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 import msgspec
 
-from intel_agent.config.sections import Config
+from intel_agent.backends.nic.pools import PREFIX
+from intel_agent.config.sections import HOST, NAMESPACE, Config
 from intel_agent.config.selector import LABEL_KEY, LABEL_VALUE
+from intel_agent.rules import ADDRESS_PATTERN, RESOURCE_NAME
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Schema: TypeAlias = Mapping[str, Json]
@@ -22,7 +26,20 @@ _KINDS = {
     "object": "a section",
     "string": "a text",
 }
-_PATTERNS = {"^/": "an absolute path", LABEL_KEY: "the key of a label", LABEL_VALUE: "the value of a label"}
+_PATTERNS = {
+    "^/": "an absolute path",
+    "^(/.*)?$": "an absolute path, or nothing",
+    HOST: "an address",
+    LABEL_KEY: "the key of a label",
+    LABEL_VALUE: "the value of a label",
+    RESOURCE_NAME: "the name of a resource without its domain",
+    ADDRESS_PATTERN: "a PCI address like 0000:3b:00.0, or a pattern of one",
+    PREFIX: "a domain",
+    NAMESPACE: "the name of a namespace",
+}
+_RULES = re.compile(r"^devices\.\w+\.rules")
+_CHOICE = re.compile(r"\^\(([a-z-]+(?:\|[a-z-]+)*)\)\$")
+"""A pattern that is a list of words."""
 
 
 def schema() -> dict[str, Json]:
@@ -41,8 +58,15 @@ def root() -> dict[str, Json]:
 
 def described(section: type[msgspec.Struct]) -> dict[str, Json]:
     """Return the schema of a section and of all that is in it, without references."""
-    whole: dict[str, Json] = json.loads(json.dumps(msgspec.json.schema(section)))
+    whole: dict[str, Json] = json.loads(json.dumps(msgspec.json.schema(section, schema_hook=_anything)))
     return entries(_inlined(whole, entries(whole["$defs"])))
+
+
+def _anything(kind: type) -> dict[str, object]:
+    """Return the schema of `object`."""
+    if kind is object:
+        return {"description": "anything"}  # an empty one would count as none
+    raise NotImplementedError  # how msgspec is told that this is nothing for a hook
 
 
 def _specify(overrides: dict[str, Json], devices: Schema) -> None:
@@ -51,11 +75,15 @@ def _specify(overrides: dict[str, Json], devices: Schema) -> None:
 
 
 def _without_defaults(part: Schema) -> dict[str, Json]:
-    rest: dict[str, Json] = {key: each for key, each in part.items() if key not in {"default", "properties"}}
+    rest: dict[str, Json] = {key: each for key, each in part.items() if key != "default"}
     if "properties" in part:
         rest["properties"] = {
             key: _without_defaults(entries(each)) for key, each in entries(part["properties"]).items()
         }
+    if "items" in part:
+        rest["items"] = _without_defaults(entries(part["items"]))
+    if "anyOf" in part:
+        rest["anyOf"] = [_without_defaults(entries(each)) for each in items(part["anyOf"])]
     return rest
 
 
@@ -83,14 +111,24 @@ def words(part: Schema) -> str:
     kind = str(part.get("type"))
     if kind == "array" and "items" in part:
         return f"a list, each item {words(entries(part['items']))}"
+    if choice := choices(part):
+        return "one of " + ", ".join(choice)
     if "pattern" in part:
         return _PATTERNS.get(str(part["pattern"]), f"a text that matches {part['pattern']}")
-    return _KINDS.get(kind, "anything") + _range(part)
+    return _KINDS.get(kind, "anything") + (", not empty" if "minLength" in part else _range(part))
+
+
+def choices(part: Schema) -> list[str]:
+    """Return the words that a pattern allows, if it is a list of words."""
+    found = _CHOICE.fullmatch(str(part.get("pattern")))
+    return [] if found is None else found[1].split("|")
 
 
 def reference() -> str:
     """Return the tables of docs/configuration.md: every key with its default, range and meaning."""
-    return "\n".join(line for path, part in _sections("", root()) for line in _table(path, part))
+    # Rules are the same for every kind of device.
+    sections = {_RULES.sub("devices.<kind>.rules", path): part for path, part in _sections("", root())}
+    return "\n".join(line for path, part in sections.items() for line in _table(path, part))
 
 
 def _sections(path: str, part: Schema) -> Iterator[tuple[str, Schema]]:
@@ -108,7 +146,11 @@ def _sections(path: str, part: Schema) -> Iterator[tuple[str, Schema]]:
 def _sections_in(part: Schema) -> dict[str, Schema]:
     """Return the section that a key has as its value, or the one that is the item of its list; nothing else has any."""
     candidates = {"": part, "[]": entries(part.get("items"))}
-    return {suffix: each for suffix, each in candidates.items() if "properties" in each}
+    if found := {suffix: each for suffix, each in candidates.items() if "properties" in each}:
+        return found
+    # Where one section may stand for a list of one, the list is described.
+    branches = [_sections_in(entries(each)) for each in items(part.get("anyOf"))]
+    return next(filter(None, branches), found)
 
 
 def _table(path: str, part: Schema) -> Iterator[str]:
@@ -116,13 +158,14 @@ def _table(path: str, part: Schema) -> Iterator[str]:
     yield from ("| key | default | allowed | meaning |", "| --- | --- | --- | --- |")
     for key, each in entries(part.get("properties")).items():
         leaf = entries(each)
-        yield f"| `{key}` | {_default(leaf)} | {words(leaf)} | {leaf.get('description', '')} |"
+        default = _default(leaf, required=key in items(part.get("required")))
+        yield f"| `{key}` | {default} | {words(leaf)} | {leaf.get('description', '')} |"
     yield ""
 
 
-def _default(part: Schema) -> str:
+def _default(part: Schema, *, required: bool) -> str:
     if "default" not in part:
-        return "none, it must be given"
+        return "none, it must be given" if required else "none"
     default = spelled(part["default"])
     return f"`{default.strip(chr(34)) or default}`"
 
@@ -150,7 +193,8 @@ def _inlined(value: Json, definitions: Schema) -> Json:
         return _inlined(definitions[reference_.removeprefix("#/$defs/")], definitions)
     dropped = {"$defs", "title"} if "type" in value else {"$defs"}
     return {
-        key: _inlined(each, definitions)
+        # Python 3.13 takes a docstring's indentation away, older ones do not.
+        key: inspect.cleandoc(each) if key == "description" and isinstance(each, str) else _inlined(each, definitions)
         for key, each in value.items()
         if key not in dropped and not (key == "required" and each == [])
     }

@@ -6,8 +6,8 @@ from typing import Annotated, Literal, assert_never
 
 import msgspec
 
-from intel_agent.config.section import Section
 from intel_agent.errors import ConfigError
+from intel_agent.section import Section
 
 _NAME = r"[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?"
 _DOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"

@@ -38,8 +38,8 @@ def test_everything_is_said_at_once() -> None:
         "f:1: log.formt: found an unknown key; allowed level, format; did you mean format?",
         'f:1: log.level: found "inf"; allowed one of debug, error, info, warning; did you mean info?',
         (
-            "f:2: rescanSeconds: found an unknown key; allowed log, kubelet, cdi, health, devices, nodeOverrides, "
-            "startupTaint, simulation; "
+            "f:2: rescanSeconds: found an unknown key; allowed log, kubelet, cdi, deviceInfo, health, devices, "
+            "nodeOverrides, startupTaint, kubernetesEvents, nodeCondition, faultTaint, eviction, http, simulation; "
             "did you mean health.rescanSeconds?"
         ),
         'f:4: kubelet.devicePluginDirectory: found "relative/path"; allowed an absolute path',
@@ -47,8 +47,9 @@ def test_everything_is_said_at_once() -> None:
         "f:5: health.rescanSeconds: found twice, first in line 5; allowed once",
         'f:8: devices.gpu.enabled: found "yes"; allowed true or false; did you mean true?',
         (
-            "f:9: devices.gpu.shared_dev_num: found an unknown key; allowed enabled, cdi, sharedDevNum, "
-            "preferredAllocationPolicy, enableMonitoring, allowIDs, denyIDs, bypathMode; did you mean sharedDevNum?"
+            "f:9: devices.gpu.shared_dev_num: found an unknown key; allowed enabled, cdi, rules, reasons, "
+            "sharedDevNum, preferredAllocationPolicy, enableMonitoring, monitoringMode, allowIDs, denyIDs, bypathMode, "
+            "temperatureLimit; did you mean sharedDevNum?"
         ),
         'f:10: devices.gpu.bypathMode: found "most"; allowed one of all, none, single',
         "f:11: devices.sgx.enclaveLimit: found -1; allowed a whole number from 0 to 10000",
@@ -71,7 +72,10 @@ def test_everything_is_said_at_once() -> None:
         ("!!str a: 1", "f:1: found the tag tag:yaml.org,2002:str as a key; allowed a text"),
         ("[a]: 1", "f:1: found a list as a key; allowed a text"),
         (r'"a\nb": 1', r'f:1: "a\nb": found an unknown key; allowed log'),
-        ("zzz: 1", "f:1: zzz: found an unknown key; allowed log, kubelet, cdi, health, devices, nodeOverrides"),
+        (
+            "zzz: 1",
+            "f:1: zzz: found an unknown key; allowed log, kubelet, cdi, deviceInfo, health, devices, nodeOverrides",
+        ),
         ("devices: {gpu: {enabled: off}}", "did you mean false?"),
         ("health: {rescanSeconds: .nan}", "found .nan; allowed a number from 1 to 3600"),
         ("health: {rescanSeconds: .inf}", "found .inf; allowed a number from 1 to 3600"),
@@ -157,3 +161,53 @@ def test_shapes_that_later_sections_may_have(schema: Schema, text: str, data: Js
 )
 def test_schemas_in_words(schema: Schema, said: str) -> None:
     assert words(schema) == said
+
+
+@pytest.mark.parametrize(
+    ("section", "problem"),
+    [
+        pytest.param(
+            "{key: node.kubernetes.io/unreachable}",
+            'faultTaint.key: found "node.kubernetes.io/unreachable"; '
+            "allowed a key of a domain that is not one of Kubernetes",
+            id="a taint of Kubernetes",
+        ),
+        pytest.param(
+            "{enabled: true, key: intel.com/agent-not-ready}",
+            'faultTaint.key: found "intel.com/agent-not-ready", which startupTaint takes away; allowed another key',
+            id="the other taint",
+        ),
+        pytest.param(
+            "{effect: NoRun}",
+            'faultTaint.effect: found "NoRun"; allowed one of NoExecute, NoSchedule, PreferNoSchedule',
+            id="effect",
+        ),
+    ],
+)
+def test_a_taint_that_is_not_ours_is_refused(section: str, problem: str) -> None:
+    (found,) = problems(f"startupTaint: {{enabled: true}}\nfaultTaint: {section}")
+    assert found.startswith(f"f:2: {problem}")
+
+
+@pytest.mark.parametrize(
+    ("section", "problem"),
+    [
+        pytest.param(
+            "{reasons: []}", "eviction.reasons: found no reason; allowed one or more: without any,", id="none"
+        ),
+        pytest.param(
+            "{reasons: [unreadable]}", 'eviction.reasons[0]: found "unreadable"; allowed one of', id="unknown"
+        ),
+        pytest.param("{reasons: [held]}", 'eviction.reasons[0]: found "held"; allowed one of', id="decided"),
+        pytest.param(
+            "{namespaces: [Train]}",
+            'eviction.namespaces[0]: found "Train"; allowed the name of a namespace',
+            id="namespace",
+        ),
+        pytest.param("{perMinute: 0}", "eviction.perMinute: found 0; allowed a whole number from 1 to 100", id="rate"),
+        pytest.param("{dryrun: true}", "eviction.dryrun: found an unknown key;", id="key"),
+    ],
+)
+def test_nobody_is_evicted_by_mistake(section: str, problem: str) -> None:
+    (found,) = problems(f"eviction: {section}")
+    assert found.startswith(f"f:1: {problem}")

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from intel_agent.config.document import (
@@ -61,7 +61,6 @@ def test_everything_else_is_a_text(text: str) -> None:
     assert resolved(text) == text
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_plain_value_is_resolved(text: str) -> None:
     value = resolved(text)
@@ -69,7 +68,6 @@ def test_any_plain_value_is_resolved(text: str) -> None:
     assert not isinstance(value, str) or value == text
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_read_or_refused_with_a_line(text: str) -> None:
     assert 1 <= last_line(text) <= max(len(text.splitlines()), 1)
