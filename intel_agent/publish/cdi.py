@@ -11,7 +11,7 @@ import msgspec
 import yaml
 
 from intel_agent.errors import SysfsError
-from intel_agent.model import ContainerEdits, Device, DeviceNode
+from intel_agent.model import ContainerEdits, Device, DeviceNode, Hook, Mount
 from intel_agent.sysfs import Host
 
 Edits = Mapping[str, list[object]]
@@ -57,29 +57,47 @@ def names(content: bytes) -> Iterator[str]:
 
 
 def edits(edits: ContainerEdits, host: Host) -> Edits:
-    """Return the edits in the words of a spec file. Looks at the nodes, so it belongs into a thread."""
+    """Return the edits in the words of a spec file, which has none for annotations.
+
+    Looks at the nodes, so it belongs into a thread.
+    """
     parts: dict[str, list[object]] = {
         "deviceNodes": [
             {"path": node.path, "hostPath": _node_itself(host, node), "permissions": node.permissions}
             for node in edits.device_nodes
         ],
-        "mounts": [
-            {
-                "hostPath": mount.host_path,
-                "containerPath": mount.container_path,
-                "options": ["bind", "ro" if mount.read_only else "rw"],
-            }
-            for mount in edits.mounts
-        ],
+        "mounts": [_mount(mount) for mount in edits.mounts],
         "env": [f"{key}={value}" for key, value in edits.env.items()],
+        "hooks": [_hook(hook) for hook in edits.hooks],
     }
     return {key: values for key, values in parts.items() if values}
+
+
+def _mount(mount: Mount) -> dict[str, object]:
+    bind = () if mount.type else ("bind",)
+    words: dict[str, object] = {
+        "hostPath": mount.host_path,
+        "containerPath": mount.container_path,
+        "type": mount.type,
+        "options": [*bind, "ro" if mount.read_only else "rw", *mount.options],
+    }
+    return {key: value for key, value in words.items() if value}
+
+
+def _hook(hook: Hook) -> dict[str, object]:
+    words: dict[str, object] = {
+        "hookName": hook.name,
+        "path": hook.path,
+        "args": list(hook.args),
+        "env": list(hook.env),
+    }
+    return {key: value for key, value in words.items() if value}
 
 
 def _node_itself(host: Host, node: DeviceNode) -> str:
     """Return the host's path of the node without a link in its last place: runtimes take no links here."""
     try:
-        target = host.target(node.path)
+        target = host.target(node.name)
     except SysfsError:  # it is no link
         target = None
     return node.host_path if target is None else host.host_path(target)

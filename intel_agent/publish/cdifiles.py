@@ -14,9 +14,10 @@ import anyio
 import structlog
 from anyio import to_thread
 
+from intel_agent import ownfile
 from intel_agent.latest import Latest
 from intel_agent.model import ContainerEdits, Device
-from intel_agent.publish import cdi, checkpoint, ownfile
+from intel_agent.publish import cdi, checkpoint
 from intel_agent.publish.lock import NodeLock
 from intel_agent.sysfs import Host
 
@@ -45,12 +46,17 @@ class Wanted:
     def of(cls, directory: str, devices: Iterable[tuple[str, Device]], named: Collection[str]) -> "Wanted":
         """Return what is wanted for `devices`, each with its kind; those of the kinds `named` are had by name.
 
-        Of two devices with one name the last one has it.
+        Of the others, those are that have something Allocate has no words for. They are defined as a whole, so that
+        a container that got the name alone finds the rest there, too; who got both gets the same twice.
+        Of two devices with one name the last one has it. Those of which CDI has nothing to say have no name.
         """
         offered: dict[str, dict[str, ContainerEdits]] = {}
         others: dict[str, dict[str, ContainerEdits]] = {}
         for kind, device in devices:
-            (offered if kind in named else others).setdefault(kind, {})[device.cdi_name] = device.edits
+            if not device.edits.has_cdi:
+                continue
+            by_name = kind in named or device.edits.needs_cdi
+            (offered if by_name else others).setdefault(kind, {})[device.cdi_name] = device.edits
         return cls(directory, offered, others)
 
 
@@ -91,8 +97,8 @@ class CdiFiles:
 
     def look(self) -> None:
         """See soon whether files still say what is wanted: some came or went."""
-        if self._wanted.value is not None:
-            self._wanted.set(self._wanted.value)
+        if (wanted := self._wanted.value) is not None and wanted.offered:
+            self._wanted.set(wanted)
 
     @property
     def tries(self) -> int:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from intel_agent import ownfile
 from intel_agent._proto.v1beta1 import ContainerAllocateResponse
 from intel_agent.allocation import device_of
-from intel_agent.publish import ownfile
-from intel_agent.publish.holdings import Key
+from intel_agent.publish.holdings import Key, Node
 
 NAME = "kubelet_internal_checkpoint"
 
@@ -28,6 +28,8 @@ class Checkpoint:
     """The CDI names in the answers that they got."""
     shares: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
     """By resource and device: how many healthy ids the device plugin of then had for it."""
+    nodes: Mapping[Key, frozenset[Node]] = field(default_factory=dict[Key, frozenset[Node]])
+    """The device nodes that containers got, with this id among others."""
 
 
 class _Entry(msgspec.Struct, rename="pascal"):
@@ -37,6 +39,7 @@ class _Entry(msgspec.Struct, rename="pascal"):
     )
     """By NUMA node, -1 where there is none."""
     alloc_resp: bytes = b""
+    pod_uid: str = msgspec.field(name="PodUID", default="")
 
 
 class _Data(msgspec.Struct, rename="pascal"):
@@ -62,14 +65,46 @@ def read(device_plugins: str) -> Checkpoint:
     content = ownfile.read(os.path.join(device_plugins, NAME))
     if not content:
         return Checkpoint()
-    data = _decoder.decode(content).data
+    data = _decoded(content)
     entries = data.pod_device_entries or []
+    names: set[str] = set()
+    nodes: dict[Key, set[Node]] = {}
+    for entry in entries:
+        by_name, by_node = _answer(entry)
+        names |= by_name
+        for each in _ids(entry):
+            nodes.setdefault((entry.resource_name, each), set()).update(by_node)
     registered = data.registered_devices or {}
     return Checkpoint(
-        held=frozenset((entry.resource_name, each) for entry in entries for each in _ids(entry)),
-        cdi_names=frozenset(name for entry in entries for name in _names(entry.alloc_resp)),
+        held=frozenset(nodes),
+        cdi_names=frozenset(names),
         shares={resource: Counter(map(device_of, ids)) for resource, ids in registered.items() if ids},
+        nodes={key: frozenset(got) for key, got in nodes.items() if got},
     )
+
+
+def pods(device_plugins: str) -> dict[Key, str]:
+    """Return the ids (`metadata.uid`) of pods by what they have; not where the file does not say which one has it.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not as we know it.
+    """
+    content = ownfile.read(os.path.join(device_plugins, NAME))
+    entries = (_decoded(content).pod_device_entries or []) if content else []
+    known: dict[Key, set[str]] = {}
+    for entry in entries:
+        for each in _ids(entry):
+            known.setdefault((entry.resource_name, each), set()).add(entry.pod_uid)
+    # Pods that ended stay in it for a while.
+    return {key: next(iter(each)) for key, each in known.items() if len(each) == 1}
+
+
+def _decoded(content: bytes) -> _Data:
+    try:
+        return _decoder.decode(content).data
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 def _ids(entry: _Entry) -> Iterator[str]:
@@ -77,9 +112,12 @@ def _ids(entry: _Entry) -> Iterator[str]:
         yield from node or ()
 
 
-def _names(answer: bytes) -> list[str]:
+def _answer(entry: _Entry) -> tuple[frozenset[str], frozenset[Node]]:
+    """Return the CDI names and the device nodes that the container got."""
     try:
-        message = ContainerAllocateResponse.parse(answer)
-        return [each.name for each in message.cdi_devices]
+        answer = ContainerAllocateResponse.parse(entry.alloc_resp)
+        return frozenset(each.name for each in answer.cdi_devices), frozenset(
+            (each.container_path, each.host_path) for each in answer.devices
+        )
     except Exception as error:  # whatever the decoder makes of it
         raise ValueError(f"an answer in it is none: {error!r}") from error

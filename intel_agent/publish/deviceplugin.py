@@ -12,7 +12,7 @@ import anyio.to_thread
 import structlog
 
 from intel_agent._proto import v1beta1
-from intel_agent.allocation import PolicyName, preferred
+from intel_agent.allocation import SHARES, Policy, preferring
 from intel_agent.backends import Backend
 from intel_agent.errors import AllocationError, EditsError, SysfsError
 from intel_agent.latest import Latest
@@ -77,9 +77,16 @@ class DevicePlugin(Service):
         return self._knowledge.backends().get(self._listing.value.backend)
 
     @property
-    def _policy(self) -> PolicyName | None:
-        backend = self._backend
-        return None if backend is None else backend.policy(self.resource)
+    def _policy(self) -> Policy | None:
+        """How to choose among free ids; a rule that wants some of them to be last is an opinion, too."""
+        if (backend := self._backend) is None:
+            return None
+        return backend.policy(self.resource) or (SHARES["none"] if self._last else None)
+
+    @property
+    def _last(self) -> frozenset[str]:
+        """The ids that are given only when no other is free."""
+        return frozenset(each for line in self._listing.value.lines if line.device.prefer_last for each in line.ids)
 
     @property
     def revision(self) -> int:
@@ -132,7 +139,12 @@ class DevicePlugin(Service):
         if (policy := self._policy) is None:
             return []
         answer = partial(
-            preferred, policy, request.available_deviceIDs, request.must_include_deviceIDs, request.allocation_size
+            preferring,
+            policy,
+            request.available_deviceIDs,
+            request.must_include_deviceIDs,
+            request.allocation_size,
+            self._last,
         )
         many = len(request.available_deviceIDs) > MANY
         return await anyio.to_thread.run_sync(answer) if many else answer()
@@ -202,7 +214,10 @@ def granted(listing: Listing, ids: Iterable[str]) -> tuple[Device, ...]:
 
 
 def answered(backend: Backend, devices: Iterable[Device], edits: ContainerEdits) -> v1beta1.ContainerAllocateResponse:
-    """Return the edits as kubelet takes them: device nodes and mounts, CDI names, or both."""
+    """Return the edits as kubelet takes them: device nodes and mounts, CDI names, or both.
+
+    A device with something that can be had by its CDI name alone is named in any case, one with nothing never.
+    """
     answer = v1beta1.ContainerAllocateResponse(envs=dict(edits.env), annotations=dict(edits.annotations))
     if backend.cdi != "names":
         answer.devices = [
@@ -212,13 +227,16 @@ def answered(backend: Backend, devices: Iterable[Device], edits: ContainerEdits)
         answer.mounts = [
             v1beta1.Mount(container_path=mount.container_path, host_path=mount.host_path, read_only=mount.read_only)
             for mount in edits.mounts
+            if mount.plain
         ]
-    if backend.cdi != "none":
-        answer.cdi_devices = [v1beta1.CdiDevice(name=cdi.name(backend.name, device)) for device in devices]
+    named = [device for device in devices if backend.cdi != "none" or device.edits.needs_cdi]
+    answer.cdi_devices = [
+        v1beta1.CdiDevice(name=cdi.name(backend.name, device)) for device in named if device.edits.has_cdi
+    ]
     return answer
 
 
 def _check_nodes(host: Host, edits: ContainerEdits) -> None:
     for node in edits.device_nodes:
-        if host.number(node.path) is None:
+        if host.number(node.name) is None:
             raise AllocationError(f"{node.host_path} is not there")

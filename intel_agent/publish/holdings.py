@@ -14,7 +14,8 @@ from intel_agent._proto.v1 import (
     ListPodResourcesRequest,
     ListPodResourcesResponse,
 )
-from intel_agent.publish.client import Raw, calling
+from intel_agent.client import Raw, calling
+from intel_agent.errors import KubeletError
 
 T = TypeVar("T")
 
@@ -23,6 +24,8 @@ DEADLINE = 2.0
 
 Key = tuple[str, str]
 """Resource name and device id."""
+Node = tuple[str, str]
+"""A device node that a container has: how it is called there, and on the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ async def _answered(path: str, method: str, request: Message, read: Callable[[by
     Raises:
         KubeletError: it does not answer on the socket `path`, or nothing that can be read.
     """
-    async with calling(path, Raw()) as channel:
+    async with calling(path, KubeletError, Raw()) as channel:
         call = UnaryUnaryMethod(channel, f"/v1.PodResourcesLister/{method}", type(request), bytes)
         return await to_thread.run_sync(read, await call(request, timeout=DEADLINE))
 

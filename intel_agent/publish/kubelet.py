@@ -16,9 +16,9 @@ import anyio.to_thread
 import structlog
 
 from intel_agent._proto import v1beta1
+from intel_agent.client import calling
 from intel_agent.errors import DirectoryGoneError, KubeletError
 from intel_agent.latest import Latest
-from intel_agent.publish.client import calling
 
 log = structlog.get_logger()
 
@@ -123,7 +123,7 @@ class Kubelet:
             KubeletError: kubelet cannot be reached, does not answer in time, or refuses, in its own words.
         """
         request = v1beta1.RegisterRequest(version=VERSION, endpoint=endpoint, resource_name=resource, options=options)
-        async with calling(self.socket) as channel:
+        async with calling(self.socket, KubeletError) as channel:
             await v1beta1.RegistrationStub(channel).register(request, timeout=REGISTER_DEADLINE)
 
 
@@ -158,7 +158,7 @@ async def served_by_another(path: str) -> bool:
     if not await anyio.to_thread.run_sync(os.path.exists, path):
         return False
     try:
-        async with calling(path) as channel:
+        async with calling(path, KubeletError) as channel:
             plugin = v1beta1.DevicePluginStub(channel)
             await plugin.get_device_plugin_options(v1beta1.Empty(), timeout=IDENTIFY_DEADLINE)
     except KubeletError:

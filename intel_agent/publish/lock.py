@@ -8,6 +8,8 @@ import anyio
 import anyio.to_thread
 import structlog
 
+from intel_agent.errors import words
+
 log = structlog.get_logger()
 
 NAME = ".intel-agent.lock"
@@ -49,12 +51,12 @@ class NodeLock:
         try:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            return _NO_DIRECTORY if error.errno in {errno.ENOENT, errno.ENOTDIR} else _words(error)
+            return _NO_DIRECTORY if error.errno in {errno.ENOENT, errno.ENOTDIR} else words(error)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(file)
-            return "another agent serves this node" if isinstance(error, BlockingIOError) else _words(error)
+            return "another agent serves this node" if isinstance(error, BlockingIOError) else words(error)
         self._file = file
         return None
 
@@ -70,7 +72,3 @@ def _same(file: int, path: str) -> bool:
     except OSError:
         return False
     return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
-
-
-def _words(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

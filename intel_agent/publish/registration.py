@@ -1,10 +1,12 @@
 """The life of one resource at kubelet: serve, register, stay, and again."""
 
+from collections.abc import Awaitable, Callable
+
 import anyio
 import structlog
 
 from intel_agent.backoff import BackOff
-from intel_agent.errors import KubeletError
+from intel_agent.errors import DirectoryGoneError, KubeletError, words
 from intel_agent.publish.deviceplugin import DevicePlugin, Listener
 from intel_agent.publish.kubelet import Incarnation, Kubelet, served_by_another
 from intel_agent.publish.lock import NodeLock
@@ -20,36 +22,52 @@ STOP_DEADLINE = 0.8
 """How long ending streams and calls may take, in seconds."""
 
 
-def socket_name(resource: str) -> str:
-    """Return the file name of a resource's socket: the Go plugins' name, so that the two never stand side by side."""
-    return resource.replace("/", "-") + ".sock"
-
-
 class Registration:
     """Keeps one resource registered with whichever kubelet is there."""
 
-    def __init__(self, plugin: DevicePlugin, kubelet: Kubelet, lock: NodeLock) -> None:
+    def __init__(
+        self,
+        plugin: DevicePlugin,
+        kubelet: Kubelet,
+        lock: NodeLock,
+        succeed: Callable[[str], Awaitable[None]],
+        endpoint: str,
+    ) -> None:
+        """Register `plugin`, served on the socket file `endpoint` in kubelet's directory.
+
+        `succeed` is awaited before it is served after another device plugin: what that handed out counts.
+        """
         self._plugin = plugin
         self._kubelet = kubelet
         self._lock = lock
-        self._endpoint = socket_name(plugin.resource)
+        self._succeed = succeed
+        self._endpoint = endpoint
         self._back_off = BackOff()
         self._problem: str | None = None
         self._renewed = anyio.Event()
+        self._asks = False
+        """Whether kubelet was told that it may ask what to prefer."""
         self.registered: Incarnation | None = None
         """The kubelet that took us and still listens."""
         self.listener: Listener | None = None
         """Its stream: the one that began when it had taken us."""
 
     def renew(self) -> None:
-        """Register anew although the stream is open: kubelet does not heed it any more."""
+        """Register anew although the stream is open: kubelet does not heed it any more, or should know more."""
         self._renewed.set()
+
+    def renew_if_outdated(self) -> None:
+        """Register anew if kubelet, which hears of options only then, does not ask what to prefer and should now."""
+        if self._plugin.options.get_preferred_allocation_available and not self._asks:
+            self.renew()
 
     async def run(self) -> None:
         """Serve and register, for ever; whatever fails is tried again."""
         while True:
             try:
                 await self._live()
+            except DirectoryGoneError:
+                await anyio.sleep_forever()  # it ends the agent: whoever watches kubelet says so, once for all
             except Exception as error:
                 log.exception("registration.failed", resource=self._plugin.resource, problem=repr(error))
                 await anyio.sleep(self._back_off.pause())
@@ -72,17 +90,21 @@ class Registration:
 
     async def _serving(self) -> SocketServer:
         """Return a server on our socket, as soon as there is a kubelet, the lock is ours and nobody else serves it."""
+        after_another = False
         while True:
             await self._kubelet.present()
             server = SocketServer(self._plugin, f"{self._kubelet.directory}/{self._endpoint}")
             try:
                 await self._lock.hold()
                 if not await served_by_another(server.path):
+                    if after_another:
+                        await self._succeed(self._plugin.resource)
                     await server.listen()
                     return server
+                after_another = True
                 self._refused(f"{server.path} is served by another device plugin: stop it first")
             except OSError as error:
-                self._refused(f"{server.path}: {(error.strerror or str(error)).lower()}")
+                self._refused(f"{server.path}: {words(error)}")
             await anyio.sleep(self._back_off.pause())
 
     async def _registered(self, server: SocketServer) -> tuple[Incarnation, Listener] | None:
@@ -121,7 +143,9 @@ class Registration:
         """Register and wait until kubelet asks for the list; return its stream, if it did."""
         before = self._plugin.newest.revision
         try:
-            await self._kubelet.register(self._endpoint, self._plugin.resource, self._plugin.options)
+            options = self._plugin.options
+            self._asks = options.get_preferred_allocation_available
+            await self._kubelet.register(self._endpoint, self._plugin.resource, options)
             with anyio.fail_after(LIST_DEADLINE):
                 listener, _ = await self._plugin.newest.newer(before)
                 return listener
@@ -135,6 +159,7 @@ class Registration:
         """Wait until kubelet's stream ends, another kubelet is there, or we must register anew."""
         since = anyio.current_time()
         self._renewed = anyio.Event()
+        self.renew_if_outdated()
         async with anyio.create_task_group() as group:
 
             async def stream_ended() -> None:

@@ -12,15 +12,15 @@ Pure: `projected` decides, its callers act. Rules (each forced by what kubelet d
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
 from intel_agent.allocation import device_of
 from intel_agent.inventory import Inventory
-from intel_agent.model import Device, Fault, Health, Reason
+from intel_agent.model import Device, Exclusion, Fault, Health, Reason
 from intel_agent.publish import wire
-from intel_agent.publish.holdings import Holdings, Key
+from intel_agent.publish.holdings import Holdings, Key, Node
 from intel_agent.publish.terms import SEVERAL, Term, Terms
 
 RECHECK = 10.0
@@ -91,6 +91,8 @@ class Roster:
     pins: Mapping[str, Pin] = field(default_factory=dict[str, Pin])
     terms: Terms = field(default_factory=dict[str, Mapping[str, Term]])
     """On which terms whoever has a device has it; of before this process, too."""
+    nodes: Mapping[Key, frozenset[Node]] = field(default_factory=dict[Key, frozenset[Node]])
+    """What containers got with ids that others handed out."""
 
     @property
     def unsettled(self) -> bool:
@@ -120,25 +122,32 @@ def projected(
     listings: dict[str, Listing] = {}
     for name in dict.fromkeys((*before.listings, *resources)):
         old = before.listings.get(name) or Listing(name, backends[name])
-        departing = _departing(old, resources.get(name, ()), holdings, now, linger)
+        departing = _departing(old, resources.get(name, ()), inventory, holdings, now=now, linger=linger)
         listings[name] = _listing(old, _present(resources.get(name, ()), pins, faults), departing)
-    return Roster(listings, pins, _terms(before.terms, inventory, pins))
+    return replace(before, listings=listings, pins=pins, terms=_terms(before.terms, inventory, pins, holdings))
 
 
-def _terms(before: Terms, inventory: Inventory, pins: Mapping[str, Pin]) -> Terms:
+def _terms(before: Terms, inventory: Inventory, pins: Mapping[str, Pin], holdings: Holdings) -> Terms:
     """Return today's terms, and the former ones of pinned devices and of those that are not there, or not yet."""
     changes: dict[str, Mapping[str, Term]] = {}
     for name, devices in inventory.resources.items():
         former = before.get(name, {})
         today = {
-            device.id: Term(len(device.ids), device.sysfs_path)
+            device.id: Term(len(device.ids), device.sysfs_path, _parts(device, term, holdings))
             for device in devices
             if (term := former.get(device.id)) is None
-            or (term != (len(device.ids), device.sysfs_path) and device.sysfs_path not in pins)
+            or (term != (len(device.ids), device.sysfs_path, device.parts) and device.sysfs_path not in pins)
         }
         if today:
             changes[name] = {**former, **today}
     return {**before, **changes} if changes else before
+
+
+def _parts(device: Device, term: Term | None, holdings: Holdings) -> tuple[str, ...]:
+    """Return what belongs to the device, or did when somebody got it: that he has as long as he has the device."""
+    if term is None or not any((device.resource, each) in holdings.held for each in device.ids):
+        return device.parts
+    return tuple(sorted({*term.parts, *device.parts}))
 
 
 _Draft = tuple[Device, tuple[str, ...], frozenset[Fault], float | None]
@@ -193,7 +202,7 @@ def _held(pin: Pin) -> Fault:
 
 
 def _departing(
-    old: Listing, devices: Collection[Device], holdings: Holdings, now: float, linger: float
+    old: Listing, devices: Collection[Device], inventory: Inventory, holdings: Holdings, *, now: float, linger: float
 ) -> list[_Draft]:
     """Ids that kubelet knows and the inventory does not; not those that have lingered and nobody holds."""
     whole = {device.ids for device in devices}
@@ -201,6 +210,7 @@ def _departing(
     if not suspects:
         return []
     current = {each for device in devices for each in device.ids}
+    excluded = {each.path: each for each in inventory.exclusions}
     drafts: list[_Draft] = []
     for line in suspects:
         left = [each for each in line.ids if each not in current]
@@ -208,9 +218,16 @@ def _departing(
         if line.departed is not None and since <= now - linger:
             left = [each for each in left if (old.resource, each) in holdings.held]
         if left:
-            gone = Fault(Reason.GONE, "inventory", f"{line.device.id} is not there any more, or not under this id")
-            drafts.append((line.device, tuple(left), frozenset({gone}), since))
+            fault = departed(line.device, excluded.get(line.device.sysfs_path))
+            drafts.append((line.device, tuple(left), frozenset({fault}), since))
     return drafts
+
+
+def departed(device: Device, exclusion: Exclusion | None) -> Fault:
+    """Return what is wrong with a device that is not offered any more; `exclusion` says why, if that was seen."""
+    if exclusion is None:
+        return Fault(Reason.GONE, "inventory", f"{device.id} is not there any more, or not under this id")
+    return Fault(exclusion.reason, "inventory", f"not offered any more: {exclusion.evidence}: {exclusion.remedy}")
 
 
 class _Then(NamedTuple):
@@ -236,18 +253,20 @@ def _pins(before: Roster, inventory: Inventory, holdings: Holdings) -> dict[str,
     }
     for device in inventory.devices:
         pin = pins.setdefault(device.sysfs_path, {})
-        for key, then in owners.get(device.sysfs_path, ()):
-            if _other_terms(then, device):
-                pin[key] = holders[key] or pin.get(key)
+        for path in device.paths:
+            for key, then in owners.get(path, ()):
+                if _other_terms(key[1], then, device):
+                    pin[key] = holders[key] or pin.get(key)
     return {path: pin for path, pin in pins.items() if pin}
 
 
 def _owners(before: Roster, inventory: Inventory, holders: Iterable[Key]) -> dict[str, list[tuple[Key, _Then]]]:
-    """Return, by sysfs path, the held ids and the device behind each, as it was then."""
+    """Return, by sysfs path, the held ids and the device behind each or around it, as it was then."""
     held: dict[str, list[str]] = {}
     for resource, each in holders:
         held.setdefault(resource, []).append(each)
     paths = {(device.resource, device.id): device.sysfs_path for device in inventory.devices}
+    nodes = _nodes(inventory) if before.nodes else {}
     owners: dict[str, list[tuple[Key, _Then]]] = {}
     for resource, ids in held.items():
         listing = before.listings.get(resource)
@@ -256,12 +275,26 @@ def _owners(before: Roster, inventory: Inventory, holders: Iterable[Key]) -> dic
         for each in ids:
             if (line := lines.get(each)) is not None:
                 then = _Then(resource, line.device.id, len(line.device.ids), here=True)
-                where = frozenset({line.device.sysfs_path})
+                term = terms.get(line.device.id)
+                where = frozenset(line.device.paths).union(() if term is None else term.parts)
             else:
                 then, where = _former(resource, each, terms, paths)
+                if not where and (got := before.nodes.get((resource, each))):
+                    # Another device plugin called it otherwise: what the container got says which device it is.
+                    then = then._replace(here=True)
+                    where = frozenset(path for node in got for path in nodes.get((resource, node), ()))
             for path in where:
                 owners.setdefault(path, []).append(((resource, each), then))
     return owners
+
+
+def _nodes(inventory: Inventory) -> dict[tuple[str, Node], list[str]]:
+    """Return the sysfs paths of devices by resource and node."""
+    found: dict[tuple[str, Node], list[str]] = {}
+    for device in inventory.devices:
+        for node in device.edits.device_nodes:
+            found.setdefault((device.resource, (node.path, node.host_path)), []).append(device.sysfs_path)
+    return found
 
 
 def _former(
@@ -271,8 +304,10 @@ def _former(
     name = next((name for name in (each, device_of(each)) if name in terms or (resource, name) in paths), each)
     # Of an id that nobody knows it can be said that there were more of them than there are.
     term = terms.get(name) or Term(SEVERAL, "")
+    # Where there was a second id, whoever had it was not alone, whatever is remembered.
+    shares = term.shares if each in {name, f"{name}-0"} else max(term.shares, SEVERAL)
     today = paths.get((resource, name), "")
-    return _Then(resource, name, term.shares, here=False), frozenset({term.path, today} - {""})
+    return _Then(resource, name, shares, here=False), frozenset({term.path, *term.parts, today} - {""})
 
 
 def _still(key: Key, who: str | None, holdings: Holdings) -> bool:
@@ -282,11 +317,11 @@ def _still(key: Key, who: str | None, holdings: Holdings) -> bool:
     return key in holdings.held and who in {None, holdings.held[key]}
 
 
-def _other_terms(then: _Then, now: Device) -> bool:
-    """Whether somebody may have to himself what others could get now, or the other way round."""
+def _other_terms(held: str, then: _Then, now: Device) -> bool:
+    """Whether who has the id `held` may have to himself what others could get now, or the other way round."""
     if then.resource != now.resource:
         return True
     alone = 1 in {then.shares, len(now.ids)}
     if then.id != now.id:  # the numbers of cards change with a reboot, too, and pods come back with their old ids
         return alone and then.here
-    return alone and then.shares != len(now.ids)
+    return alone and (then.shares != len(now.ids) or held not in now.ids)

@@ -28,6 +28,7 @@ from grpclib.protocol import H2Protocol
 from grpclib.server import Server, Stream
 from h2.connection import H2Connection
 
+from intel_agent import ownfile
 from intel_agent._proto.v1beta1 import DevicePluginBase
 from intel_agent.errors import AgentError
 
@@ -161,7 +162,7 @@ class SocketServer(Server):
             os.chmod(hidden, 0o600)
             listener.listen(100)
             os.rename(hidden, self.path)
-            self._identity = _identity(self.path)
+            self._identity = ownfile.identity(self.path)
         except OSError:
             listener.close()
             with contextlib.suppress(OSError):
@@ -174,7 +175,7 @@ class SocketServer(Server):
         return await anyio.to_thread.run_sync(self._is_ours)
 
     def _is_ours(self) -> bool:
-        return self._identity is not None and _identity(self.path) == self._identity
+        return self._identity is not None and ownfile.identity(self.path) == self._identity
 
     async def drain(self) -> None:
         """Stop serving: unlink the socket, let running calls answer, say goodbye. Takes `GRACE` and little more.
@@ -220,15 +221,6 @@ class SocketServer(Server):
         # grpclib tells nobody of its tasks
         tasks = (handler._tasks for handler in self._handlers)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return [task for each in tasks for task in each.values() if not task.done()]
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    """Inode and change time: the number alone is reused at once (ext4)."""
-    try:
-        status = os.stat(path, follow_symlinks=False)
-    except OSError:
-        return None
-    return status.st_ino, status.st_ctime_ns
 
 
 def _say_goodbye(protocol: H2Protocol) -> None:

@@ -12,8 +12,8 @@ import msgspec
 import structlog
 from anyio import to_thread
 
+from intel_agent import ownfile
 from intel_agent.latest import Latest
-from intel_agent.publish import ownfile
 from intel_agent.publish.lock import NodeLock
 
 log = structlog.get_logger()
@@ -32,6 +32,8 @@ class Term(NamedTuple):
     """Among how many ids it is divided; 1: whoever has it has it alone."""
     path: str
     """Where the device is, below /sys; nothing where that is not known."""
+    parts: tuple[str, ...] = ()
+    """What else they have with it, below /sys."""
 
 
 Terms: TypeAlias = Mapping[str, Mapping[str, Term]]

@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intel_agent._proto.v1beta1 import CdiDevice, ContainerAllocateResponse
-from intel_agent.publish.checkpoint import NAME, Checkpoint, read
+from intel_agent._proto.v1beta1 import CdiDevice, ContainerAllocateResponse, DeviceSpec
+from intel_agent.publish.checkpoint import NAME, Checkpoint, pods, read
 
-ANSWER = ContainerAllocateResponse(cdi_devices=[CdiDevice(name="intel.cdi.k8s.io/gpu=card0")])
+ANSWER = ContainerAllocateResponse(
+    devices=[DeviceSpec(container_path="/dev/dri/card0", host_path="/on/host/card0", permissions="rw")],
+    cdi_devices=[CdiDevice(name="intel.cdi.k8s.io/gpu=card0")],
+)
 ENTRY = {
     "PodUID": "uid",
     "ContainerName": "c",
@@ -36,14 +39,20 @@ def test_it_tells_who_got_what_by_which_names_and_how_devices_were_shared(tmp_pa
         held=frozenset({("gpu.intel.com/xe", "card0-0"), ("gpu.intel.com/xe", "card1-0")}),
         cdi_names=frozenset({"intel.cdi.k8s.io/gpu=card0"}),
         shares={"gpu.intel.com/xe": {"card0": 2, "card1": 1}},
+        nodes={
+            ("gpu.intel.com/xe", each): frozenset({("/dev/dri/card0", "/on/host/card0")})
+            for each in ("card0-0", "card1-0")
+        },
     )
 
 
 def test_a_damaged_one_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
-    for content in (b"{", b"[]", b"null", b'{"Data": null}', b"\xff"):
+    for content in (b"{", b"[]", b"null", b'{"Data": null}', b"\xff", b'{"more": ' + b"[" * 100_000):
         (tmp_path / NAME).write_bytes(content)
         with pytest.raises(ValueError, match=r"."):
             read(str(tmp_path))
+        with pytest.raises(ValueError, match=r"."):
+            pods(str(tmp_path))
     (tmp_path / NAME).unlink()
     (tmp_path / NAME).mkdir()
     with pytest.raises(IsADirectoryError):

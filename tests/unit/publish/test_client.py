@@ -11,8 +11,8 @@ import pytest
 from anyio import to_thread
 
 from intel_agent._proto import v1beta1
+from intel_agent.client import calling
 from intel_agent.errors import KubeletError
-from intel_agent.publish.client import calling
 from intel_agent.publish.holdings import ask
 from intel_agent.publish.kubelet import served_by_another
 
@@ -69,7 +69,7 @@ def listen(connection: socket.socket) -> None:
 
 
 async def call(path: Path) -> None:
-    async with calling(str(path)) as channel:
+    async with calling(str(path), KubeletError) as channel:
         await v1beta1.DevicePluginStub(channel).get_device_plugin_options(v1beta1.Empty(), timeout=0.5)
 
 

@@ -1,72 +1,15 @@
 """What kubelet is told follows rules that kubelet's own faults made necessary."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
+from unit.publish.told import I915, LINGER, NO_HINT, NOBODY, XE, card, health, held, numa, reasons, told
 
 from intel_agent._proto.v1beta1 import ListAndWatchResponse
 from intel_agent.inventory import Found, Inventory
-from intel_agent.model import NO_EDITS, Device, Fault, Health, Reason
-from intel_agent.publish.holdings import Holdings, Key
-from intel_agent.publish.roster import NO_FAULTS, Roster, projected
-from intel_agent.publish.terms import Term
-
-LINGER = 30.0
-NO_HINT: list[int] = []
-NOBODY = Holdings(known=True)
-I915 = "gpu.intel.com/i915"
-XE = "gpu.intel.com/xe"
-
-
-def card(
-    number: int = 0, *, resource: str = I915, shares: int | None = 2, numa: tuple[int, ...] = (), bad: bool = False
-) -> Device:
-    faults = frozenset({Fault(Reason.UNREADABLE, "sysfs", "does not answer")}) if bad else frozenset[Fault]()
-    return Device(
-        id=f"card{number}",
-        resource=resource,
-        sysfs_path=f"/sys/devices/{number}",
-        edits=NO_EDITS,
-        cdi_name=f"card{number}",
-        shares=shares,
-        numa_nodes=numa,
-        faults=faults,
-    )
-
-
-def inventory(*devices: Device) -> Inventory:
-    return Inventory.of({"gpu": Found(devices)})
-
-
-def held(*keys: Key) -> Holdings:
-    return Holdings({key: f"default/pod-of-{key[1]}/main" for key in keys}, known=True)
-
-
-def told(
-    before: Roster,
-    *devices: Device,
-    holdings: Holdings = NOBODY,
-    now: float = 0.0,
-    faults: Mapping[Key, Fault] = NO_FAULTS,
-) -> Roster:
-    return projected(before, inventory(*devices), holdings, now=now, linger=LINGER, faults=faults)
-
-
-def health(roster: Roster, resource: str = I915) -> dict[str, str]:
-    message = ListAndWatchResponse.parse(roster.listings[resource].message)
-    return {each.id: each.health for each in message.devices}
-
-
-def numa(roster: Roster, resource: str = I915) -> dict[str, list[int]]:
-    message = ListAndWatchResponse.parse(roster.listings[resource].message)
-    return {each.id: [node.id for node in each.topology.nodes] if each.topology else [] for each in message.devices}
-
-
-def reasons(roster: Roster, resource: str = I915) -> dict[str, set[Reason]]:
-    return {
-        each: {fault.reason for fault in line.faults} for line in roster.listings[resource].lines for each in line.ids
-    }
+from intel_agent.model import Device, Exclusion, Fault, Health, Reason
+from intel_agent.publish.holdings import Holdings
+from intel_agent.publish.roster import Roster, projected
 
 
 def test_every_share_of_a_device_is_told() -> None:
@@ -120,6 +63,34 @@ def test_a_vanished_device_is_unhealthy_at_once_and_dropped_after_it_lingered() 
     roster = told(roster, now=100.0 + LINGER)
     assert health(roster) == {}
     assert not roster.unsettled
+
+
+@pytest.mark.parametrize(
+    ("exclusions", "fault"),
+    [
+        pytest.param(
+            (),
+            Fault(Reason.GONE, "inventory", "card0 is not there any more, or not under this id"),
+            id="nobody knows why",
+        ),
+        pytest.param(
+            (Exclusion(card().sysfs_path, "not-enabled", "it is 'disabled'", "enable it", Reason.DISABLED),),
+            Fault(Reason.DISABLED, "inventory", "not offered any more: it is 'disabled': enable it"),
+            id="switched off",
+        ),
+        pytest.param(
+            (Exclusion(card().sysfs_path, "no-node", "its node is not there", "look for it"),),
+            Fault(Reason.GONE, "inventory", "not offered any more: its node is not there: look for it"),
+            id="another reason",
+        ),
+    ],
+)
+def test_a_vanished_device_says_what_is_known_of_it(exclusions: tuple[Exclusion, ...], fault: Fault) -> None:
+    inventory = Inventory({"gpu": Found((), exclusions)})
+
+    roster = projected(told(Roster(), card()), inventory, NOBODY, now=1.0, linger=LINGER)
+
+    assert {each for line in roster.listings[I915].lines for each in line.faults} == {fault}
 
 
 def test_a_vanished_device_stays_while_a_pod_holds_it() -> None:
@@ -242,78 +213,6 @@ def test_lines_that_did_not_change_are_the_same_objects() -> None:
 
     assert second.listings[I915].lines[0] is first.listings[I915].lines[0]
     assert second.listings[I915].lines[1] is not first.listings[I915].lines[1]
-
-
-@pytest.mark.parametrize(
-    ("former", "shares", "healthy"),
-    [
-        pytest.param(1, 3, {"card0-0"}, id="it was exclusive and is shared"),
-        pytest.param(3, 1, {"card0-0"}, id="it was shared and is exclusive"),
-        pytest.param(2, 3, {"card0-0", "card0-1", "card0-2"}, id="it was shared and still is"),
-        pytest.param(1, 1, {"card0-0"}, id="nothing changed"),
-    ],
-)
-def test_terms_of_before_this_process_hold_until_the_pod_is_gone(former: int, shares: int, healthy: set[str]) -> None:
-    roster = Roster(terms={I915: {"card0": Term(former, "/sys/devices/0")}})
-    for _ in range(3):
-        roster = told(roster, card(shares=shares), card(1, shares=shares), holdings=held((I915, "card0-0")))
-        told_of = health(roster).items()
-        there = {each for each, state in told_of if state == "Healthy" and each.startswith("card0")}
-        assert there == healthy
-    roster = told(roster, card(shares=shares), card(1, shares=shares))
-    assert set(health(roster).values()) == {"Healthy"}
-
-
-def test_several_former_shares_of_what_is_exclusive_now_are_held_together() -> None:
-    roster = Roster(terms={I915: {"card0": Term(3, "")}})
-    roster = told(roster, card(shares=1), holdings=held((I915, "card0-0"), (I915, "card0-2")))
-    assert health(roster)["card0-0"] == "Unhealthy"
-    roster = told(roster, card(shares=1), holdings=held((I915, "card0-0")))
-    assert health(roster)["card0-0"] == "Healthy"
-
-
-def test_what_is_held_on_todays_terms_is_not_on_former_ones() -> None:
-    roster = told(Roster(terms={I915: {"card0": Term(1, "")}}), card(shares=3))
-    roster = told(roster, card(shares=3), holdings=held((I915, "card0-0")))
-    assert set(health(roster).values()) == {"Healthy"}
-
-
-def test_terms_of_a_device_that_is_found_late_hold_too() -> None:
-    """After a restart one card hangs, and is found when the others have been for long."""
-    roster = Roster(terms={I915: {"card0": Term(1, "/sys/devices/0"), "card1": Term(1, "/sys/devices/1")}})
-    holdings = held((I915, "card0-0"))
-    for _ in range(2):
-        roster = told(roster, card(1, shares=3), holdings=holdings)
-    roster = told(roster, card(shares=3), card(1, shares=3), holdings=holdings)
-    assert [each for each, state in health(roster).items() if state == "Healthy"] == [
-        "card0-0",
-        "card1-0",
-        "card1-1",
-        "card1-2",
-    ]
-
-
-@pytest.mark.parametrize("shares", [1, 3])
-def test_a_device_that_got_another_driver_over_a_restart_is_held_as_what_it_was(shares: int) -> None:
-    roster = Roster(terms={I915: {"card0": Term(1, "/sys/devices/0")}})
-    roster = told(roster, card(resource=XE, shares=shares), holdings=held((I915, "card0-0")))
-    assert set(health(roster, XE).values()) == {"Unhealthy"}
-    roster = told(roster, card(resource=XE, shares=shares))
-    assert set(health(roster, XE).values()) == {"Healthy"}
-
-
-def test_a_card_that_got_another_number_is_held_as_what_it_was() -> None:
-    roster = told(Roster(), card(shares=1))
-    roster = told(roster, replace(card(shares=1), id="card7"), holdings=held((I915, "card0-0")))
-    assert health(roster) == {"card7-0": "Unhealthy", "card0-0": "Unhealthy"}
-
-
-def test_numbers_that_changed_over_a_restart_pin_nothing() -> None:
-    """Cards are numbered anew at a reboot, and pods come back with the ids that they had."""
-    roster = Roster(terms={I915: {"card0": Term(1, "/sys/devices/1"), "card1": Term(1, "/sys/devices/0")}})
-    roster = told(roster, card(shares=1), card(1, shares=1), holdings=held((I915, "card0-0")))
-    assert set(health(roster).values()) == {"Healthy"}
-    assert not roster.unsettled
 
 
 def test_the_largest_message_is_never_larger_than_was_reckoned() -> None:
