@@ -1,7 +1,6 @@
 """The custom resources of the Intel device plugins operator (deviceplugin.intel.com/v1), as a table.
 
-A field is carried over when the section of its kind has a key of the same name. So a kind that is added to
-`config.Devices` is migrated as soon as its row here names its section.
+A field is carried over when the section of its kind has a key of the same name.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ VERSION = "v1"
 
 _PROVISIONING = "the agent does not set up {what}: see docs/migrate.md, What is not replaced"
 _QUEUES = _PROVISIONING.format(what="work queues")
+_QUEUES_AND_DRIVERS = _PROVISIONING.format(what="work queues and drivers")
 _FUNCTIONS = _PROVISIONING.format(what="virtual functions")
 _NFD = "the agent makes no node labels: nodeFeatureRules.enabled has Node Feature Discovery make them"
 
@@ -30,14 +30,8 @@ class Setting:
 
     default: Json = None
     """What the operator takes when the field is absent. `None`: it says nothing, as we do."""
-    same: tuple[Json, ...] = ()
-    """Values that ask for what the agent does anyway."""
     instead: str = "this version has no such setting"
-    """What to do about other values when the section has no key of this name."""
-    decides: bool = False
-    """Whether another value makes another plugin of it, so that nothing of the resource can be carried over."""
-    only_with: str = ""
-    """The field without which this one has no effect."""
+    """What to do about a value when the section has no key of this name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +40,7 @@ class Kind:
 
     name: str
     section: str
-    """The key below `devices`, which a later version may have if this one has not."""
+    """The key below `devices`."""
     label: str
     """The node label that NFD's rules of the old plugins give to nodes with the hardware and its driver."""
     settings: Mapping[str, Setting] = field(default_factory=lambda: MappingProxyType({}))
@@ -55,13 +49,8 @@ class Kind:
 
     @property
     def keys(self) -> Mapping[str, Json]:
-        """The keys of the section in this version, with our defaults; nothing when there is no such section."""
-        return _sections().get(self.section, {})
-
-    @property
-    def offered(self) -> bool:
-        """Whether this version has such devices at all."""
-        return bool(self.keys)
+        """The keys of the section, with our defaults."""
+        return defaults(self.section)
 
 
 COMMON: Mapping[str, str] = MappingProxyType(
@@ -87,11 +76,7 @@ KINDS = (
             "sharedDevNum": _SHARED,
             "preferredAllocationPolicy": Setting(default="none"),
             "enableMonitoring": Setting(default=False),
-            "monitoringMode": Setting(
-                same=("single",),
-                only_with="enableMonitoring",
-                instead="there is one gpu.intel.com/monitoring for all drivers: let pods request that",
-            ),
+            "monitoringMode": Setting(default="single"),
             "allowIDs": Setting(),
             "denyIDs": Setting(),
             "bypathMode": Setting(default="single"),
@@ -105,11 +90,7 @@ KINDS = (
         settings={
             "enclaveLimit": Setting(default=1),
             "provisionLimit": Setting(default=1),
-            "dcapInfraResources": Setting(
-                same=(False,),
-                instead="sgx.intel.com/qe and sgx.intel.com/registration are not offered: let pods request "
-                "sgx.intel.com/enclave and sgx.intel.com/provision",
-            ),
+            "dcapInfraResources": Setting(default=False),
             "initImage": Setting(
                 instead="the agent does not measure enclave memory: sgx.intel.com/epc comes from Node Feature Discovery"
             ),
@@ -122,14 +103,9 @@ KINDS = (
         section="dsa",
         label="dsa",
         settings={
-            "driver": Setting(
-                default="idxd",
-                same=("idxd",),
-                decides=True,
-                instead="dsa.intel.com/vfio is not offered by this version: keep the old plugin for it",
-            ),
+            "driver": Setting(default="idxd"),
             "sharedDevNum": _SHARED,
-            "initImage": Setting(instead=_QUEUES),
+            "initImage": Setting(instead=_QUEUES_AND_DRIVERS),
             "provisioningConfig": Setting(instead=_QUEUES),
         },
     ),
@@ -155,6 +131,8 @@ KINDS = (
             "initImage": Setting(instead=_FUNCTIONS),
             "provisioningConfig": Setting(instead=_FUNCTIONS),
         },
+        beyond="the plugin gave virtual functions to dpdkDriver by itself, and the agent does not: see "
+        "docs/migrate.md, What is not replaced",
     ),
     Kind(name="NpuDevicePlugin", section="npu", label="npu", settings={"sharedDevNum": _SHARED}),
     Kind(name="DlbDevicePlugin", section="dlb", label="dlb", settings={"initImage": Setting(instead=_FUNCTIONS)}),
@@ -164,10 +142,14 @@ KINDS = (
         label="fpga-arria10",
         settings={
             "mode": Setting(default="af"),
-            "initImage": Setting(instead="the agent installs no hook for programming on the node: install it yourself"),
+            "initImage": Setting(
+                instead="the agent installs nothing on the node: leave or put intel-fpga-crihook into "
+                "/opt/intel/fpga-sw for mode region, or set devices.fpga.hook"
+            ),
         },
         beyond="the operator's webhook, which translates the names of AcceleratorFunctions and FpgaRegions, is not "
-        "replaced: let pods request the resources that `intel-agent devices` lists",
+        "replaced: let pods request the resources that `intel-agent devices` lists. The node annotation "
+        "fpga.intel.com/device-plugin-mode is not read: make it a label and an entry of nodeOverrides",
     ),
 )
 
@@ -182,9 +164,6 @@ def reference() -> str:
 
 
 def _table(kind: Kind) -> Iterator[str]:
-    if not kind.offered:
-        yield f"This version has no section `devices.{kind.section}`: keep the old plugin; its fields become comments."
-        return
     yield from ("| field | value |", "| --- | --- |")
     for name, setting in kind.settings.items():
         yield f"| `{name}` | {_becomes(kind, name, setting)} |"
@@ -197,25 +176,15 @@ def _becomes(kind: Kind, name: str, setting: Setting) -> str:
         ours, theirs = kind.keys[name], setting.default
         absent = "" if theirs in (None, ours) else f"; absent: {scalar(theirs)}, the operator's default"
         return f"`devices.{kind.section}.{name}`{absent}"
-    same = " or ".join(f"`{scalar(each)}`" for each in setting.same)
-    return f"nothing for {same}; otherwise: {setting.instead}" if same else f"none: {setting.instead}"
-
-
-def _sections() -> Mapping[str, Mapping[str, Json]]:
-    """Return the sections of `devices` with their keys and defaults."""
-    defaults = Devices()
-    return {
-        name: _defaults(section)
-        for name in defaults.__struct_fields__
-        if isinstance(section := getattr(defaults, name), Backend)
-    }
-
-
-def _defaults(section: Backend) -> Mapping[str, Json]:
-    data: dict[str, Json] = msgspec.to_builtins(section)
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in data.items()}
+    return f"none: {setting.instead}"
 
 
 def sections() -> tuple[str, ...]:
     """Return the keys below `devices`."""
-    return tuple(_sections())
+    return tuple(name for name in Devices.__struct_fields__ if isinstance(getattr(Devices(), name), Backend))
+
+
+def defaults(section: str) -> Mapping[str, Json]:
+    """Return the keys of a section with their defaults."""
+    data: dict[str, Json] = msgspec.to_builtins(getattr(Devices(), section))
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in data.items()}

@@ -75,7 +75,7 @@ class Plugin:
     """Whether rules for Node Feature Discovery came with it."""
     comments: tuple[str, ...] = ()
     offered: bool = True
-    """Whether this version can do what the plugin did. If not, its fields are only kept in comments."""
+    """Whether what the plugin did is carried over. If not, its fields are only kept in comments."""
 
 
 def plain(tree: Tree) -> Json:

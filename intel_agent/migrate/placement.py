@@ -3,8 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from intel_agent.config.schema import Json
-from intel_agent.migrate.kinds import KINDS, sections
+from intel_agent.migrate.kinds import KINDS, defaults, sections
 from intel_agent.migrate.model import Branch, Leaf, Note, Plugin, Tree
 from intel_agent.migrate.text import scalar
 from intel_agent.migrate.written import commented
@@ -52,7 +51,7 @@ def _common(selectors: Sequence[Mapping[str, str]]) -> dict[str, str]:
 
 def _without_hardware_label(plugin: Plugin) -> Plugin:
     """Return the plugin without the label that says what the agent finds out itself."""
-    name = next(HARDWARE_LABEL + kind.label for kind in KINDS if kind.section == plugin.section)
+    name = next((HARDWARE_LABEL + kind.label for kind in KINDS if kind.section == plugin.section), "")
     if plugin.selector.get(name) != "true":
         return plugin
     selector = {key: value for key, value in plugin.selector.items() if key != name}
@@ -92,32 +91,28 @@ def _base(section: str, mine: Sequence[Placed], everywhere: Placed | None, *, st
     if everywhere is None:
         why = "the old plugin stays, see above" if stays else "no resource asks for it"
         return Branch({"enabled": Leaf(False, "only on the nodes of nodeOverrides" if mine else why)})
-    plugin, defaults = everywhere.plugin, _defaults(section)
-    changed = {key: leaf for key, leaf in plugin.settings.items() if leaf.value != defaults[key]}
+    plugin, usual = everywhere.plugin, defaults(section)
+    changed = {key: leaf for key, leaf in plugin.settings.items() if leaf.value != usual[key]}
     return Branch(changed, _remarks(plugin, changed))
 
 
 def _overrides(section: str, mine: Sequence[Placed], everywhere: Placed | None) -> Iterator[Branch]:
     """Yield what is laid over the section. Each undoes what the section, or an earlier one, changes."""
-    defaults = _defaults(section)
+    usual = defaults(section)
     enabled = {} if everywhere else {"enabled": Leaf(True)}
     changed = [
         key
-        for key, default in defaults.items()
+        for key, default in usual.items()
         if any(each.plugin.settings[key].value != default for each in mine if key in each.plugin.settings)
     ]
     for each in mine:
         if each.condition:
             plugin = each.plugin
-            keys = {key: plugin.settings.get(key, Leaf(defaults[key], "absent: the default")) for key in changed}
+            keys = {key: plugin.settings.get(key, Leaf(usual[key], "absent: the default")) for key in changed}
             labels = Branch({key: Leaf(value) for key, value in each.condition.items()})
             selector = Branch({"matchLabels": labels}, (f"{plugin.place}: {plugin.subject}: nodeSelector",))
             devices = Branch({section: Branch({**enabled, **keys}, _remarks(plugin, keys))})
             yield Branch({"selector": selector, "devices": devices})
-
-
-def _defaults(section: str) -> Mapping[str, Json]:
-    return next(kind.keys for kind in KINDS if kind.section == section)
 
 
 def _remarks(plugin: Plugin, printed: Collection[str]) -> tuple[str, ...]:

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from intel_agent import config
 from intel_agent.config.schema import Json
 from intel_agent.errors import ConfigError
-from intel_agent.migrate.kinds import COMMON, Kind, Setting
-from intel_agent.migrate.model import Branch, Given, Leaf, Note, Plugin
+from intel_agent.migrate.kinds import COMMON, Kind
+from intel_agent.migrate.model import Given, Leaf, Note, Plugin
 from intel_agent.migrate.text import scalar, shown
-from intel_agent.migrate.written import commented
 
 _THEIR_IMAGE = re.compile(r"(docker\.io/)?intel/intel-[a-z-]+([:@].*)?")
 _LABEL = re.compile(r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
@@ -58,11 +57,6 @@ def plugin(resource: Resource) -> tuple[Plugin, tuple[Note, ...]]:
     # What is empty is as good as absent: the operator cannot tell the two apart.
     present = {name: each for name, each in resource.given.items() if each.value not in _ABSENT}
     resource = replace(resource, given=present)
-    if not resource.kind.offered:
-        instead = f"{resource.kind.section.upper()} is not offered by this version: keep the old plugin for it"
-        return _kept(resource), (Note(resource.place, resource.subject, "", instead), *unknown)
-    if (decided := next(_decided(resource), None)) is not None:
-        return _kept(resource), (decided, *unknown)
     beyond = (Note(resource.place, resource.subject, "", resource.kind.beyond),) if resource.kind.beyond else ()
     return _carried(resource, (*unknown, *beyond))
 
@@ -74,24 +68,6 @@ def _unknown(resource: Resource) -> Iterator[Note]:
             near = difflib.get_close_matches(name, known, 1)
             meant = f"; did you mean {near[0]}?" if near else ""
             yield resource.note(name, f"no field of {resource.kind.name} that is known here{meant}")
-
-
-def _decided(resource: Resource) -> Iterator[Note]:
-    for name, setting in resource.kind.settings.items():
-        decides = setting.decides and name in resource.given and name not in resource.kind.keys
-        if decides and resource.given[name].value not in setting.same:
-            yield resource.note(name, setting.instead)
-
-
-def _kept(resource: Resource) -> Plugin:
-    """Return a plugin that stays the old one: its fields become comments."""
-    known = [name for name in (*COMMON, *resource.kind.settings) if name in resource.given]
-    fields = {name: resource.leaf(name) for name in known}
-    absent = {name: resource.leaf(name) for name in resource.defaults if name not in fields}
-    rules = {"nodeFeatureRule": resource.rules} if resource.rules else {}
-    text = commented(Branch({resource.kind.section: Branch({**fields, **absent, **rules})}))
-    what = f"{resource.place}: {resource.subject}: not offered by this version. It says:"
-    return Plugin(resource.subject, resource.place, resource.kind.section, {}, comments=(what, *text), offered=False)
 
 
 def _carried(resource: Resource, notes: tuple[Note, ...]) -> tuple[Plugin, tuple[Note, ...]]:
@@ -151,11 +127,7 @@ def _rest(resource: Resource) -> tuple[tuple[str, ...], tuple[Note, ...]]:
     for name, setting in resource.kind.settings.items():
         if name not in resource.given or name in resource.kind.keys:
             continue
-        given = resource.given[name]
-        if (remark := _without_effect(resource, setting, given)) is None:
-            notes.append(resource.note(name, f"no equivalent: {setting.instead}"))
-        else:
-            comments.append(f"{given.place}: {given.path}: {_brief(given.value)}: {remark}")
+        notes.append(resource.note(name, f"no equivalent: {setting.instead}"))
     if (image := resource.given.get("image")) is not None:
         if isinstance(image.value, str) and _THEIR_IMAGE.fullmatch(image.value):
             comments.append(f"{image.place}: {image.path}: {_brief(image.value)}: the agent has its own image")
@@ -163,15 +135,6 @@ def _rest(resource: Resource) -> tuple[tuple[str, ...], tuple[Note, ...]]:
             instead = "the agent has its own image: copy that to your registry and set image.registry"
             notes.append(resource.note("image", f"no equivalent: {instead}"))
     return tuple(comments), tuple(notes)
-
-
-def _without_effect(resource: Resource, setting: Setting, given: Given) -> str | None:
-    """Return why nothing has to be done about a field, or `None`."""
-    if given.value in setting.same:
-        return "as the agent does anyway"
-    if setting.only_with and resource.leaf(setting.only_with).value is not True:
-        return f"without effect, as {setting.only_with} is not set"
-    return None
 
 
 def _selector(resource: Resource) -> tuple[dict[str, str], tuple[Note, ...]]:

@@ -1,30 +1,25 @@
 """Resources found in objects: custom resources, values of the old charts, the SR-IOV plugin's configuration."""
 
-import difflib
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from intel_agent.config.schema import Json
 from intel_agent.errors import AgentError
-from intel_agent.migrate import charts, daemonsets
+from intel_agent.migrate import charts, daemonsets, sriov
 from intel_agent.migrate.kinds import GROUP, KINDS, VERSION
-from intel_agent.migrate.model import Branch, Given, Leaf, Note, Plugin
+from intel_agent.migrate.model import Given, Note, Plugin
 from intel_agent.migrate.objects import Object, objects
 from intel_agent.migrate.plugin import Resource, plugin
 from intel_agent.migrate.text import scalar, shown
-from intel_agent.migrate.written import commented
 
 _IDENTITY = frozenset({"apiVersion", "kind", "metadata", "status"})
 """What an object says of itself, and what others say of it: nothing that anybody set."""
 
 _PROVISIONING = re.compile(r"(dsa|iaa|qat)(-.*)?\.conf")
-_SRIOV_FIELDS = ("resourceName", "resourcePrefix", "deviceType", "excludeTopology", "selectors", "additionalInfo")
-_SRIOV_SELECTORS = (
-    "vendors", "devices", "drivers", "pciAddresses", "acpiIndexes", "pfNames", "rootDevices", "linkTypes",
-    "ddpProfiles", "pKeys", "isRdma", "needVhostNet", "vdpaType", "auxTypes",
-)  # fmt: skip
+
+HOSTNAME = "kubernetes.io/hostname"
+"""The label that kubelet gives to its node: nearly always the node's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +34,9 @@ def found(given: Object, chart: str | None) -> Found:
     """Return what the object asks for; `chart` says whose a values file is that does not say it itself."""
     if given.text("kind") and "apiVersion" in given.fields:
         return _of_kubernetes(given)
-    if (pools := _likely(given, "resourceList")) is not None:
-        return _sriov(given, pools)
+    if sriov.is_configuration(given):
+        found_here, notes = sriov.plugin(given, {})
+        return Found((found_here,), _by_line(notes))
     resource, notes = charts.resource(given, chart)
     return _plugin(resource, notes) if resource is not None else Found((), notes)
 
@@ -103,12 +99,17 @@ def _config_map(given: Object, subject: str) -> Found:
     notes: list[Note] = []
     plugins: list[Plugin] = []
     data = given.inside("data")
+    inner = {
+        key: document
+        for key, each in (data.fields.items() if data else ())
+        if (document := _document(each.value, f"{each.place}: data.{shown(key)}")) and sriov.is_configuration(document)
+    }
     for key, each in data.fields.items() if data else ():
-        inner = _document(each.value, f"{each.place}: data.{shown(key)}")
-        if inner is not None and (pools := _likely(inner, "resourceList")) is not None:
-            more = _sriov(inner, pools)
-            plugins += more.plugins
-            notes += more.notes
+        if key in inner:
+            # Of several, each is of the node after which it is called.
+            plugin_here, said = sriov.plugin(inner[key], {HOSTNAME: key} if len(inner) > 1 else {})
+            plugins.append(plugin_here)
+            notes += _by_line(said)
         elif _PROVISIONING.fullmatch(key):
             text = "the agent does not set up devices: see docs/migrate.md, What is not replaced"
             notes.append(Note(each.place, subject, each.path, f"no equivalent: {text}"))
@@ -125,63 +126,3 @@ def _document(value: Json, source: str) -> Object | None:
     except AgentError:
         return None
     return inner[0] if len(inner) == 1 else None
-
-
-def _likely(section: Object, name: str) -> str | None:
-    """Return the key that the SR-IOV plugin takes for `name`: it does not regard case."""
-    return next((key for key in section.fields if key.lower() == name.lower()), None)
-
-
-def _sriov(given: Object, list_key: str) -> Found:
-    """Return the pools of the SR-IOV network device plugin. This version has none: they are kept in comments."""
-    subject = "SR-IOV network device plugin"
-    notes: list[Note] = []
-    plugins: list[Plugin] = []
-    for each in given.each(list_key):
-        if isinstance(each, Given):
-            notes.append(_unknown(subject, each))
-        else:
-            plugins.append(_pool(each, subject))
-            name = _resource_name(each)
-            text = "network functions are not offered by this version: keep the old plugin for them"
-            notes += [Note(each.place, subject, name, text), *_unknown_pool_fields(each, subject)]
-    notes += [_unknown(subject, each) for key, each in given.fields.items() if key != list_key]
-    if not plugins and not notes:
-        notes.append(Note(given.place, subject, list_key, "found no resource in it"))
-    return Found(tuple(plugins), tuple(notes))
-
-
-def _resource_name(pool: Object) -> str:
-    prefix = pool.text(_likely(pool, "resourcePrefix") or "") or "intel.com"
-    return shown(f"{prefix}/{pool.text(_likely(pool, 'resourceName') or '')}")
-
-
-def _pool(pool: Object, subject: str) -> Plugin:
-    fields = Branch({key: Leaf(each.value, each.place) for key, each in pool.fields.items()})
-    what = f"{pool.place}: {subject}: {_resource_name(pool)}: not offered by this version. It says:"
-    return Plugin(subject, pool.place, "nic", {}, comments=(what, *commented(fields)), offered=False)
-
-
-def _unknown_pool_fields(pool: Object, subject: str) -> Iterator[Note]:
-    yield from _unlisted(pool, _SRIOV_FIELDS, subject)
-    key = _likely(pool, "selectors") or ""
-    selectors = pool.inside(key)
-    for each in (selectors,) if selectors else pool.each(key):
-        if isinstance(each, Object):
-            yield from _unlisted(each, _SRIOV_SELECTORS, subject)
-        else:
-            yield _unknown(subject, each)
-
-
-def _unlisted(section: Object, known: tuple[str, ...], subject: str) -> Iterator[Note]:
-    """Yield the keys that the plugin does not know. It compares them without regard to case."""
-    lower = {each.lower() for each in known}
-    for key, each in section.fields.items():
-        if key.lower() not in lower:
-            near = difflib.get_close_matches(key, known, 1)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            yield Note(each.place, subject, each.path, f"found {_brief(each.value)}; the plugin ignores it{meant}")
-
-
-def _brief(value: Json) -> str:
-    return json.dumps(value) if isinstance(value, dict | list) else scalar(value)

@@ -1,6 +1,7 @@
 """Values and words of people on one line, so that nothing in them can break out of it."""
 
 import json
+import math
 import re
 
 from intel_agent.config.document import resolved
@@ -19,7 +20,20 @@ def scalar(value: Json) -> str:
         return f'"{value}"' if value.lower() in _SWITCHES else value
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return escaped(json.dumps(value, ensure_ascii=False))
+    return escaped(_flow(value))
+
+
+def _flow(value: Json) -> str:
+    """Return the value as JSON, and what JSON has no words for as YAML."""
+    match value:
+        case dict():
+            return "{" + ", ".join(f"{_flow(key)}: {_flow(each)}" for key, each in value.items()) + "}"
+        case list():
+            return "[" + ", ".join(_flow(each) for each in value) + "]"
+        case float() if math.isinf(value):
+            return ".inf" if value > 0 else "-.inf"
+        case _:
+            return json.dumps(value, ensure_ascii=False)
 
 
 def shown(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from intel_agent.config.schema import entries
 from intel_agent.migrate.model import Branch, Leaf, Tree
 from intel_agent.migrate.text import escaped, scalar
 
@@ -24,8 +25,12 @@ def _lines(tree: Branch) -> Iterator[str]:
 
 def _entry(key: str, tree: Tree) -> Iterator[str]:
     match tree:
+        case Leaf(value=[_, *_] as several) if all(isinstance(each, dict) for each in several):
+            yield f"{key}:" + _remark(tree)
+            for section in several:
+                yield from _indented(_item(Branch({name: Leaf(value) for name, value in entries(section).items()})))
         case Leaf():
-            yield f"{key}: {scalar(tree.value)}" + (f"  # {escaped(tree.origin)}" if tree.origin else "")
+            yield f"{key}: {scalar(tree.value)}" + _remark(tree)
         case Branch():
             yield f"{key}:" if tree.keys else f"{key}: {{}}"
             yield from _indented(_lines(tree))
@@ -33,6 +38,10 @@ def _entry(key: str, tree: Tree) -> Iterator[str]:
             yield f"{key}:" if tree else f"{key}: []"
             for each in tree:
                 yield from _indented(_item(each))
+
+
+def _remark(leaf: Leaf) -> str:
+    return f"  # {escaped(leaf.origin)}" if leaf.origin else ""
 
 
 def _item(tree: Branch) -> Iterator[str]:

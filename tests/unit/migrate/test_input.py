@@ -144,8 +144,9 @@ def test_a_plugin_has_defaults_of_its_own() -> None:
         f"spec.template.spec.{each}" for each in ("containers[0].env", "containers[0].command", "affinity")
     ]
     qat = of(plain_daemon_set("qat", ", args: ['-kernel-vf-drivers=4xxxvf,6xxxvf', -dpdk-driver]"))
-    assert '#   kernelVfDrivers: ["4xxxvf", "6xxxvf"]  # f:4: ' in qat.text
-    assert "#   maxNumDevices: 64  # the plugin's default" in qat.text
+    functions: Json = {"kernelVfDrivers": ["4xxxvf", "6xxxvf"], "maxNumDevices": 64}
+    assert qat.values["devices"] == {**NONE, "qat": functions}
+    assert any('args[1] -dpdk-driver: found "-dpdk-driver"; left out' in each for each in said(qat))
     npu = of(plain_daemon_set("npu", "").replace("{affinity", "{initContainers: [{image: a}], affinity"))
     assert any("spec.template.spec.initContainers[0]: before the plugin" in each for each in said(npu))
 
@@ -199,7 +200,7 @@ def test_all_values_of_a_chart_are_those_of_its_resource() -> None:
         ("driver: idxd", {"dsa": {"sharedDevNum": 10}}),
         ("name: iaadeviceplugin-mine", {"iaa": {"sharedDevNum": 10}}),
         ("nodeSelector: {intel.feature.node.kubernetes.io/iaa: 'true'}", {"iaa": {"sharedDevNum": 10}}),
-        ("maxNumDevices: 3", {}),
+        ("maxNumDevices: 3", {"qat": {"kernelVfDrivers": ["4xxxvf", "420xxvf"], "maxNumDevices": 3}}),
     ],
 )
 def test_values_tell_their_chart_and_its_defaults_hold(text: str, devices: dict[str, Json]) -> None:
@@ -216,9 +217,6 @@ def test_an_option_says_whose_values_these_are() -> None:
 )
 def test_the_charts_rules_for_node_feature_discovery_come_along(text: str, rules: Json) -> None:
     assert of(f"enableMonitoring: false\n{text}").values.get("nodeFeatureRules") == rules
-    kept = of(f"maxNumDevices: 1\n{text}")
-    assert "nodeFeatureRules" not in kept.values
-    assert f"#   nodeFeatureRule: {'true' if rules else 'false'}  # " in kept.text
 
 
 def test_values_of_a_chart_without_an_equivalent_are_said() -> None:
@@ -255,11 +253,11 @@ def test_the_operators_chart_has_no_counterpart() -> None:
 
 SRIOV = """{
   "resourceList": [
-    {"resourceName": "a", "selectors": {"vendors": ["8086"], "IsRdma": true, "pfNames": ["e0#0-2"]}},
-    {"ResourceName": "b", "resourcePrefix": "acme.com", "driver": "x",
-     "Selectors": [{"vendor": "8086"}, 5]},
-    "c"
+    {"resourceName": "a", "selectors": {"vendors": ["8086", "0x8086"], "IsRdma": true, "pfNames": ["e0#0-2"]}},
+    {"ResourceName": "b", "resourcePrefix": "acme.com", "driver": "x", "additionalInfo": {"*": {"a": "08"}},
+     "Selectors": [{"vendor": "8086", "drivers": ["vfio-pci"]}, {"devices": ["15e8"]}]}
   ],
+
   "resources": 1
 }
 """
@@ -276,23 +274,73 @@ SRIOV = """{
         ),
     ],
 )
-def test_pools_of_the_sriov_plugin_are_named_and_kept(text: str, place: str) -> None:
+def test_pools_of_the_sriov_plugin_are_carried_over(text: str, place: str) -> None:
     migration = of(text)
-    head = "SR-IOV network device plugin"
-    ignored = "the plugin ignores it"
-    later = "network functions are not offered by this version: keep the old plugin for them"
-    assert migration.values == {"devices": NONE}
+    head, ignored = "SR-IOV network device plugin", "found an unknown key, which is ignored"
+    nic: Json = {
+        "pools": [
+            {"resourceName": "a", "selectors": [{"vendors": ["8086"], "pfNames": ["e0#0-2"], "isRdma": True}]},
+            {
+                "resourceName": "b",
+                "resourcePrefix": "acme.com",
+                "selectors": [{"drivers": ["vfio-pci"]}, {"devices": ["15e8"]}],
+                "additionalInfo": {"*": {"a": "08"}},
+            },
+        ]
+    }
+    assert migration.values == {"devices": {**NONE, "nic": nic}}
     assert said(migration) == [
-        f"{place}:3: {head}: intel.com/a: {later}",
-        f"{place}:4: {head}: acme.com/b: {later}",
-        f"{place}:4: {head}: resourceList[1].driver: found x; {ignored}",
-        f'{place}:5: {head}: resourceList[1].Selectors[0].vendor: found "8086"; {ignored}; did you mean vendors?',
-        f"{place}:5: {head}: resourceList[1].Selectors[1]: found 5; no field that is known here",
-        f"{place}:6: {head}: resourceList[2]: found c; no field that is known here",
-        f"{place}:8: {head}: resources: found 1; no field that is known here",
+        f'{place}:3: {head}: resourceList[0].selectors.vendors[1]: found "0x8086", which fits no device',
+        f"{place}:4: {head}: resourceList[1].driver: {ignored}",
+        f"{place}:5: {head}: resourceList[1].selectors[0].vendor: {ignored}; did you mean vendors?",
+        f"{place}:8: {head}: resources: {ignored}; did you mean resourceList?",
     ]
-    kept = f'# selectors: {{"vendors": ["8086"], "IsRdma": true, "pfNames": ["e0#0-2"]}}  # {place}:3'
-    assert f"  {kept}\n" in migration.text
+    assert f"    pools:  # {place}:2: resourceList\n      - resourceName: a\n        selectors:\n" in migration.text
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "problem"),
+    [
+        pytest.param(
+            '{"resourceList": [\n{"resourceName": "a.b",\n"selectors": {}}]}',
+            "f:2: SR-IOV network device plugin: resourceList[0].resourceName",
+            'found the name "a.b"; allowed letters, digits, - and _, at most 63, a letter or digit at the ends; '
+            "the plugin ends with it",
+            id="a name that is none",
+        ),
+        pytest.param(
+            '{"resourceList": [\n"c"]}',
+            "f:2: SR-IOV network device plugin: resourceList[0]",
+            'found "c"; allowed an object; the plugin ends with it',
+            id="no entry",
+        ),
+    ],
+)
+def test_what_the_sriov_plugin_ends_with_is_kept_in_comments(text: str, place: str, problem: str) -> None:
+    migration = of(text)
+    assert migration.values == {"devices": NONE}
+    assert said(migration) == [f"{place}: {problem}"]
+    assert "# f:1: SR-IOV network device plugin: not carried over. It says:\n" in migration.text
+
+
+def test_resources_that_cannot_be_in_one_container_are_said() -> None:
+    migration = of('{"resourceList": [{"resourceName": "a", "selectors": {}}, {"resourceName": "A", "selectors": {}}]}')
+    assert entries(migration.values["devices"])["nic"] == {"pools": [{"resourceName": "a", "selectors": [{}]}]}
+    assert [each.split(": ")[2] for each in said(migration)] == ["resourceList[1].resourceName"]
+
+
+def test_a_config_map_with_a_key_for_each_node_becomes_overrides() -> None:
+    pools = {name: json.dumps({"resourceList": [{"resourceName": name, "selectors": {}}]}) for name in ("n1", "n2")}
+    migration = of(yaml.safe_dump({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "data": pools}))
+    assert entries(migration.values["devices"])["nic"] == OFF
+    assert migration.values["nodeOverrides"] == [
+        {
+            "selector": {"matchLabels": {"kubernetes.io/hostname": name}},
+            "devices": {"nic": {"enabled": True, "pools": [{"resourceName": name, "selectors": [{}]}]}},
+        }
+        for name in ("n1", "n2")
+    ]
+    assert migration.notes == ()
 
 
 def test_other_config_maps_are_named() -> None:

@@ -5,7 +5,7 @@ import re
 
 import msgspec
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from intel_agent import config
@@ -111,7 +111,6 @@ def fields(source: str, text: str) -> list[tuple[str, int]]:
     return found
 
 
-@settings(deadline=None)
 @given(st.lists(resources(), min_size=1, max_size=4))
 def test_any_resources_become_values_that_load_and_lose_nothing(objects: list[Json]) -> None:
     files = given_as(objects)
@@ -123,7 +122,6 @@ def test_any_resources_become_values_that_load_and_lose_nothing(objects: list[Js
             assert re.search(rf"{place}\b", said), (place, text, said)
 
 
-@settings(deadline=None)
 @given(
     st.lists(resources() | daemon_sets() | ANY, min_size=1, max_size=3),
     st.sampled_from(["", "keep"]),
@@ -139,7 +137,6 @@ def test_any_objects_become_values_that_load_or_an_expected_error(
     loads(migration)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="ab: -[]{}\n\t'\"#&*!|>%@,0x.kindapiVersionspecresourceList", max_size=60))
 def test_any_text_becomes_values_that_load_or_an_expected_error(text: str) -> None:
     try:
@@ -149,7 +146,6 @@ def test_any_text_becomes_values_that_load_or_an_expected_error(text: str) -> No
     loads(migration)
 
 
-@settings(deadline=None)
 @given(st.lists(resources(), min_size=1, max_size=3))
 def test_each_file_alone_or_all_in_one_say_the_same(objects: list[Json]) -> None:
     apart = migrated(given_as(objects))

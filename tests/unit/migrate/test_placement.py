@@ -129,13 +129,9 @@ def test_tolerations_are_added_up_and_the_difference_is_said() -> None:
     migration = of(
         resource("GpuDevicePlugin", "gpu", "{tolerations: [{key: a}, {key: b}]}"),
         resource("DsaDevicePlugin", "dsa", "{tolerations: [{key: b}]}"),
-        resource("QatDevicePlugin", "qat", "{tolerations: [{key: c}]}"),
     )
     assert migration.values["tolerations"] == [{"key": "a"}, {"key": "b"}]
-    assert [each.partition(": there is")[0] for each in said(migration)] == [
-        "f3:1: QatDevicePlugin qat: QAT is not offered by this version: keep the old plugin for it",
-        MORE,
-    ]
+    assert [each.partition(": there is")[0] for each in said(migration)] == [MORE]
 
 
 @pytest.mark.parametrize(("levels", "log"), [((0, 4), None), ((1, 5), {"level": "debug"})])

@@ -1,6 +1,5 @@
 """Each kind of custom resource becomes its section; every field has its equivalent, or is said to have none."""
 
-import json
 from pathlib import Path
 
 import msgspec
@@ -8,7 +7,6 @@ import pytest
 import yaml
 
 from intel_agent import config
-from intel_agent.backends import Backend
 from intel_agent.config import Config
 from intel_agent.config.schema import Json
 from intel_agent.migrate import Migration, kinds, migrated
@@ -57,6 +55,7 @@ def test_every_field_of_a_gpu_plugin_is_a_value_or_a_note() -> None:
         "sharedDevNum": 10,
         "preferredAllocationPolicy": "balanced",
         "enableMonitoring": True,
+        "monitoringMode": "split",
         "allowIDs": "0x56c0,0x56c1",
         "bypathMode": "all",
     }
@@ -68,7 +67,6 @@ def test_every_field_of_a_gpu_plugin_is_a_value_or_a_note() -> None:
     }
     assert [each.split(";")[0] for each in said(migration)] == [
         'f1:6: GpuDevicePlugin x: spec.initImage: found "intel/intel-gpu-initcontainer:0.36.0"',
-        "f1:11: GpuDevicePlugin x: spec.monitoringMode: found split",
         'f1:13: GpuDevicePlugin x: spec.denyIDs: found "0x56a0"',
     ]
     assert "left out: cannot be given together with allowIDs" in said(migration)[-1]
@@ -78,10 +76,9 @@ def test_every_field_of_a_gpu_plugin_is_a_value_or_a_note() -> None:
 def test_every_field_of_an_sgx_plugin_is_a_value_or_a_note() -> None:
     spec = "{enclaveLimit: 20, provisionLimit: 110, dcapInfraResources: true, initImage: a/intel-sgx-initcontainer:1}"
     migration = of(resource("SgxDevicePlugin", spec))
-    assert migration.values == {"devices": {**NONE, "sgx": {"enclaveLimit": 20}}}
+    assert migration.values == {"devices": {**NONE, "sgx": {"enclaveLimit": 20, "dcapInfraResources": True}}}
     assert [each.split(": ")[2] for each in said(migration)] == [
         WEBHOOK,
-        "spec.dcapInfraResources",
         "spec.initImage",
     ]
     assert "# f1:4: spec.provisionLimit: 110: the default" in migration.text
@@ -97,15 +94,63 @@ def test_every_field_of_an_idxd_plugin_is_a_value_or_a_note(kind: str, section: 
     ]
 
 
+def test_every_field_of_an_fpga_plugin_is_a_value_or_a_note() -> None:
+    migration = of(resource("FpgaDevicePlugin", "{mode: region, initImage: a/intel-fpga-initcontainer:1}"))
+    assert migration.values == {"devices": {**NONE, "fpga": {"mode": "region"}}}
+    webhook, hook = said(migration)
+    assert "AcceleratorFunctions and FpgaRegions, is not replaced" in webhook
+    assert "annotation fpga.intel.com/device-plugin-mode is not read" in webhook
+    assert hook.startswith('f1:4: FpgaDevicePlugin x: spec.initImage: found "a/intel-fpga-initcontainer:1"')
+    assert "/opt/intel/fpga-sw" in hook
+
+
+def test_every_field_of_a_qat_plugin_is_a_value_or_a_note() -> None:
+    spec = "{dpdkDriver: igb_uio, kernelVfDrivers: [4xxxvf], maxNumDevices: 16, preferredAllocationPolicy: balanced, "
+    migration = of(resource("QatDevicePlugin", spec + "initImage: a/b:1, provisioningConfig: my-services}"))
+    carried: Json = {
+        "dpdkDriver": "igb_uio",
+        "kernelVfDrivers": ["4xxxvf"],
+        "maxNumDevices": 16,
+        "preferredAllocationPolicy": "balanced",
+    }
+    assert migration.values == {"devices": {**NONE, "qat": carried}}
+    assert [each.split(";")[0] for each in said(migration)] == [
+        (
+            "f1:1: QatDevicePlugin x: the plugin gave virtual functions to dpdkDriver by itself, and the agent does "
+            "not: see docs/migrate.md, What is not replaced"
+        ),
+        'f1:4: QatDevicePlugin x: spec.initImage: found "a/b:1"',
+        "f1:4: QatDevicePlugin x: spec.provisioningConfig: found my-services",
+    ]
+
+
+def test_a_qat_plugin_keeps_what_the_operator_offered_by_default() -> None:
+    migration = of(resource("QatDevicePlugin", "{kernelVfDrivers: []}"))
+    kept: Json = {"kernelVfDrivers": ["c6xxvf", "4xxxvf"], "maxNumDevices": 32}
+    assert migration.values == {"devices": {**NONE, "qat": kept}}
+
+
+def test_every_field_of_an_npu_plugin_is_a_value() -> None:
+    migration = of(resource("NpuDevicePlugin", "{sharedDevNum: 4, nodeSelector: {pool: laptops}}"))
+    assert migration.values["devices"] == {**NONE, "npu": {"sharedDevNum": 4}}
+    assert migration.notes == ()
+
+
+def test_a_dlb_plugin_asks_for_nothing_but_its_kind_and_a_virtual_function() -> None:
+    migration = of(resource("DlbDevicePlugin", "{initImage: intel/intel-dlb-initcontainer:0.32.1}"))
+    assert migration.values["devices"] == {**NONE, "dlb": {}}
+    (note,) = said(migration)
+    assert "the agent does not set up virtual functions: see docs/migrate.md, What is not replaced" in note
+
+
 def test_what_the_agent_does_anyway_needs_no_value() -> None:
     dsa = resource("DsaDevicePlugin", "{driver: idxd, logLevel: 4}")
-    sgx = resource("GpuDevicePlugin", "{monitoringMode: split, bypathMode: single, sharedDevNum: 1}")
-    migration = of(dsa, sgx)
+    gpu = resource("GpuDevicePlugin", "{monitoringMode: single, bypathMode: single, sharedDevNum: 1}")
+    migration = of(dsa, gpu)
     assert migration.values == {"devices": {**NONE, "gpu": {}, "dsa": {}}}
     assert migration.notes == ()
-    assert "# f1:4: spec.driver: idxd: as the agent does anyway" in migration.text
+    assert "# f1:4: spec.driver: idxd: the default" in migration.text
     assert "# f1:4: spec.logLevel: 4: asks for no more than info" in migration.text
-    assert "# f2:4: spec.monitoringMode: split: without effect, as enableMonitoring is not set" in migration.text
 
 
 def test_the_operators_defaults_are_written_where_ours_differ() -> None:
@@ -114,45 +159,19 @@ def test_the_operators_defaults_are_written_where_ours_differ() -> None:
     assert migration.text.count("# the operator's default\n") == 2
 
 
-def test_another_driver_makes_another_plugin_of_it() -> None:
-    migration = of(resource("DsaDevicePlugin", "{driver: vfio-pci, sharedDevNum: 3, nodeSelector: {a: b}}"))
-    assert migration.values == {"devices": NONE}
-    (note,) = said(migration)
-    assert note == (
-        "f1:4: DsaDevicePlugin x: spec.driver: found vfio-pci; dsa.intel.com/vfio is not offered by this version: "
-        "keep the old plugin for it"
-    )
-    for line in (
-        "# dsa:",
-        "#   driver: vfio-pci  # f1:4: spec.driver",
-        '#   nodeSelector: {"a": "b"}',
-        "sharedDevNum: 3",
-    ):
-        assert line in migration.text
-
-
-MISSING = [each for each in kinds.KINDS if not each.offered]
-
-
-@pytest.mark.parametrize("kind", MISSING, ids=[each.name for each in MISSING])
-def test_a_kind_that_this_version_has_not_is_named_and_its_fields_are_kept(kind: kinds.Kind) -> None:
-    others: dict[str, Json] = {"logLevel": 7, "nodeSelector": {"a": "b"}, "y": 2}
-    spec: dict[str, Json] = {**dict.fromkeys(kind.settings, "v"), **others}
-    migration = of(resource(kind.name, json.dumps(spec)))
-    assert migration.values == {"devices": NONE}
-    assert said(migration) == [
-        f"f1:1: {kind.name} x: {kind.section.upper()} is not offered by this version: keep the old plugin for it",
-        f"f1:4: {kind.name} x: spec.y: found 2; no field of {kind.name} that is known here",
+def test_accelerators_on_vfio_are_carried_over() -> None:
+    migration = of(resource("DsaDevicePlugin", "{driver: vfio-pci, sharedDevNum: 3, initImage: a/b:1}"))
+    carried: Json = {"driver": "vfio-pci", "sharedDevNum": 3}
+    assert migration.values == {"devices": {**NONE, "dsa": carried}}
+    assert [each.partition("no equivalent: ")[2] for each in said(migration)] == [
+        "the agent does not set up work queues and drivers: see docs/migrate.md, What is not replaced"
     ]
-    for name in (*kind.settings, "logLevel", "nodeSelector"):
-        assert f"#   {name}: " in migration.text
 
 
 def test_every_kind_of_the_configuration_has_a_resource() -> None:
-    assert set(kinds.sections()) <= {each.section for each in kinds.KINDS}
+    others = {"gaudi", "nic"}  # their plugins have no custom resource
+    assert set(kinds.sections()) == {each.section for each in kinds.KINDS} | others
     for kind in kinds.KINDS:
-        section = getattr(Config().devices, kind.section, None)
-        assert kind.offered == isinstance(section, Backend)
         assert {"enabled", "cdi"}.isdisjoint(kind.settings)
 
 
@@ -219,3 +238,9 @@ def test_the_documentation_is_current() -> None:
     assert kinds.reference() in DOCS.read_text(encoding="utf-8"), (
         "put the output of `python -c 'from intel_agent import migrate; print(migrate.reference())'` there"
     )
+
+
+def test_infinity_stays_a_number() -> None:
+    migration = of(resource("GpuDevicePlugin", "{tolerations: [{a: .inf, b: [-.inf, {c: .inf}]}]}"))
+    assert migration.values["tolerations"] == [{"a": float("inf"), "b": [float("-inf"), {"c": float("inf")}]}]
+    assert yaml.safe_load(migration.text) == migration.values
