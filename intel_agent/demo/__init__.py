@@ -2,7 +2,7 @@
 
 import math
 import tempfile
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,11 +14,11 @@ from intel_agent.demo.chronicle import Chronicle
 from intel_agent.demo.picture import View
 from intel_agent.demo.stage import Stage
 from intel_agent.demo.story import Story
-from intel_agent.errors import AgentError
+from intel_agent.errors import AgentError, leaves
 from intel_agent.simulation import tree
 
-LONGEST = 40
-"""Most bytes of the path of a directory for temporary files: the paths of sockets in it must stay below 108."""
+LONGEST = 14
+"""Most bytes of the path of a directory for temporary files: the paths of sockets in it, FPGAs' too, stay below 108."""
 STORY_SECONDS = 28.0
 """How long the story pauses for its readers, all pauses together."""
 WORK_SECONDS = 5.0
@@ -49,7 +49,7 @@ async def run(node: str, seconds: float | None) -> int:
         expected, unexpected = group.split((AgentError, OSError))
         if unexpected is not None or expected is None:
             raise
-        raise next(_leaves(expected)) from group
+        raise next(leaves(expected)) from group
 
 
 async def _shown(node: str, machine: str, stage: Stage, seconds: float) -> int:
@@ -94,13 +94,5 @@ async def _home() -> AsyncGenerator[Path]:
     parent = await to_thread.run_sync(tempfile.gettempdir)
     if len(parent.encode()) > LONGEST:
         parent = "/tmp"  # noqa: S108  # a directory of our own in it, that nobody else can enter
-    async with anyio.TemporaryDirectory(prefix="intel-agent-", dir=parent) as home:
+    async with anyio.TemporaryDirectory(prefix="agent-", dir=parent) as home:
         yield Path(home)
-
-
-def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error

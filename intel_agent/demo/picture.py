@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -28,6 +28,10 @@ PROMPT = 3
 """Lines that the shell gets below the last picture."""
 ENOUGH = 10
 """Lines below the table that should be seen."""
+FRAME = 7
+"""Lines that are no resource and no line of the chronicle: title, headings, what is left out, signs, and between."""
+LONGEST = 34
+"""Columns that the name of a resource may take."""
 GAP = 2
 """Columns between two columns, and between two ids."""
 
@@ -107,7 +111,10 @@ class Picture:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         free = options.update(height=None)
-        roomy, dense = (console.render_lines(_head(self._view, options, few), free, pad=False) for few in CROWDS)
+        rows = max(options.size.height - FRAME - ENOUGH // 2, 1)
+        view = self._view if len(self._view.resources) <= rows else _in_use(self._view, rows)
+        more = len(self._view.resources) - len(view.resources)
+        roomy, dense = (console.render_lines(_head(view, more, options, few), free, pad=False) for few in CROWDS)
         above = roomy if len(roomy) + ENOUGH < options.size.height else dense
         room = max(options.size.height - len(above) - 2, 1)
         lines = [each for each in self._view.lines if each.tone in _STYLES]
@@ -117,9 +124,18 @@ class Picture:
             yield Segment.line()
 
 
-def _head(view: View, options: ConsoleOptions, few: int) -> RenderableType:
+def _in_use(view: View, rows: int) -> View:
+    """Return the view with so many resources: first those that a pod holds or that are not well, in the old order."""
+    held = {resource for resource, _ in view.holders}
+    calm = sorted(view.resources, key=lambda each: each.name not in held and each.allocatable == each.capacity)
+    return replace(view, resources=tuple(each for each in view.resources if each in calm[:rows]))
+
+
+def _head(view: View, more: int, options: ConsoleOptions, few: int) -> RenderableType:
+    """Return what is above the lines; `more` resources have no room in it."""
     signs = Signs.of(options)
-    return Group(_title(view, options), "", _table(view, signs, options, few), "", _legend(view, signs))
+    rest = [Text(f"and {more} more resources", "dim")] if more else []
+    return Group(_title(view, options), "", _table(view, signs, options, few), *rest, "", _legend(view, signs))
 
 
 def _title(view: View, options: ConsoleOptions) -> RenderableType:
@@ -131,12 +147,12 @@ def _title(view: View, options: ConsoleOptions) -> RenderableType:
 
 def _table(view: View, signs: Signs, options: ConsoleOptions, few: int) -> RenderableType:
     heads = ("CAPACITY", "ALLOCATABLE") if options.max_width >= WIDE else ("CAP", "ALLOC")
-    names = max((len(each.name) for each in view.resources), default=0)
+    names = max((min(len(each.name), LONGEST) for each in view.resources), default=0)
     left = options.max_width - max(names, len("RESOURCE")) - sum(map(len, heads)) - 3 * GAP
     table = Table(
         box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0), style="dim" if view.remark else ""
     )
-    table.add_column("RESOURCE", no_wrap=True)
+    table.add_column("RESOURCE", no_wrap=True, max_width=LONGEST)
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("DEVICES", no_wrap=True)

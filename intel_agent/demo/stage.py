@@ -22,6 +22,12 @@ Resources = Mapping[str, Resource]
 DEADLINE = 10.0
 """How long the agent and kubelet may take for anything, in seconds: far more than they need."""
 
+POOLS = (
+    {"resource": "intel.com/dpdk", "selectors": {"drivers": ["vfio-pci"]}},
+    {"resource": "intel.com/netdevice", "selectors": {"drivers": ["iavf"]}},
+)
+"""How network functions are sorted: for user space, and for the kernel."""
+
 
 class Stage:
     """The node below `home`, its kubelet and its agent. Every act returns the seconds until kubelet knew of it."""
@@ -30,10 +36,11 @@ class Stage:
         self._root = home / "node"
         self._config_file = home / "config" / "agent.yaml"
         self._pod_resources = home / "pods" / "kubelet.sock"
+        self._device_info = home / "devinfo"
         self._linger = 0.0
         self.shares = 2
         """How many containers may share a device of a kind that can be shared."""
-        self.kubelet = SimulatedKubelet(home / "plugins", self._pod_resources)
+        self.kubelet = SimulatedKubelet(home / "dp", self._pod_resources)
         self._last: Resources = {}
         self.remark = ""
         """What to know about what kubelet says now, when not all is well."""
@@ -48,7 +55,8 @@ class Stage:
         root = str(self._root)
         # Containers get nodes of the simulated node, not of the machine: what is below `root` is the host itself.
         host = await to_thread.run_sync(Host, root, root)
-        self.agent = Agent(Settings(self._config_file, root, root), config, host)
+        settings = Settings(self._config_file, root, root, runtime_directory=f"{root}.run")
+        self.agent = Agent(settings, config, host)
 
     def resources(self) -> Resources:
         """Return what kubelet says, or said last."""
@@ -68,6 +76,11 @@ class Stage:
         }
         listed = {name: set(each.healthy) for name, each in self.kubelet.resources().items()}
         return {name: ids for name, ids in listed.items() if ids} == found
+
+    async def page(self) -> str:
+        """Wait until the agent serves its page, and return the address."""
+        await self._until(lambda: bool(self.agent.web.port))
+        return f"http://127.0.0.1:{self.agent.web.port}/"
 
     async def listed(self) -> float:
         """Wait until kubelet lists what is there, and return the seconds that took."""
@@ -150,10 +163,14 @@ class Stage:
                 "devicePluginDirectory": str(self.kubelet.socket.parent),
                 "podResourcesSocket": str(self._pod_resources),
             },
+            "deviceInfo": {"directory": str(self._device_info)},
             "health": {"lingerSeconds": self._linger},
+            "http": {"host": "127.0.0.1", "port": 0, "statusPage": True},
             "devices": {
                 "gpu": {"sharedDevNum": self.shares, "enableMonitoring": True},
+                "npu": {"sharedDevNum": self.shares},
                 "dsa": {"sharedDevNum": self.shares},
                 "iaa": {"sharedDevNum": self.shares},
+                "nic": {"pools": POOLS},
             },
         }

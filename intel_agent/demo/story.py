@@ -13,13 +13,37 @@ from intel_agent.model import Device
 from intel_agent.simulation.kubelet import AdmissionError, Listed
 from intel_agent.simulation.tree import Tree
 
-PODS = {"gpu": "trainer", "dsa": "mover", "iaa": "packer", "sgx": "vault"}
+PODS = {
+    "gpu": "trainer",
+    "gaudi": "learner",
+    "npu": "listener",
+    "dsa": "mover",
+    "iaa": "packer",
+    "dlb": "sorter",
+    "qat": "cipher",
+    "sgx": "vault",
+    "fpga": "filter",
+    "nic": "router",
+}
 """Which pod asks for a device of which kind. The first kind there is has to see its device pulled."""
-NOUNS = {"gpu": "GPU", "dsa": "Work queue", "iaa": "Work queue", "sgx": "Device"}
+NOUNS = {
+    "gpu": "GPU",
+    "gaudi": "Gaudi",
+    "npu": "NPU",
+    "dsa": "Work queue",
+    "iaa": "Work queue",
+    "dlb": "Load balancer",
+    "qat": "Virtual function",
+    "sgx": "Device",
+    "fpga": "FPGA port",
+    "nic": "Network function",
+}
 LATE = "late"
 """The pod that asks for a device like the one that was pulled."""
-SHAREABLE = ("gpu", "dsa", "iaa")
+SHAREABLE = ("gpu", "npu", "dsa", "iaa")
 """Kinds whose devices can be shared, so that a change of the configuration shows."""
+ARRIVALS = 4.8
+"""How many seconds all pods may take to come, at an easy pace."""
 FEW = 4
 """How many names are told one by one."""
 
@@ -75,8 +99,8 @@ class Story:
 
     async def _round(self) -> None:
         seats = await self._pods()
-        await self._unplug(seats[0])
-        await self._depart(seats[0].kind)
+        handed_on = await self._unplug(seats[0])
+        await self._depart(seats[0].kind, handed_on)
         await self._kubelet_restarts(seats)
         await self._reconfigure(seats)
         await self._pods_end(seats)
@@ -94,6 +118,7 @@ class Story:
                 f"{_many(len(inventory.resources), 'resource')} with {_many(count, 'id')} "
                 f"registered and listed at kubelet after {duration(took)}."
             )
+        self._say(f"The node at a glance, for a browser: {await self.stage.page()}")
         self._tell_table()
         left_out = inventory.exclusions
         for each in left_out[:FEW]:
@@ -103,14 +128,14 @@ class Story:
         await self._pause(2)
 
     async def _pods(self) -> list[Seat]:
+        wanted = {kind: found[0].resource for kind in PODS if (found := self._devices(kind))}
         seats: list[Seat] = []
-        for kind, pod in PODS.items():
-            if first := next(iter(self._devices(kind)), None):
-                self._act(f"Pod {pod} asks for one {first.resource}.")
-                identifier = await self._admitted(pod, first.resource)
-                device = next(each for each in self._devices(kind) if identifier in each.ids)
-                seats.append(Seat(pod, identifier, kind, device))
-                await self._pause(1.2)
+        for kind, resource in wanted.items():
+            self._act(f"Pod {PODS[kind]} asks for one {resource}.")
+            identifier = await self._admitted(PODS[kind], resource)
+            device = next(each for each in self._devices(kind) if identifier in each.ids)
+            seats.append(Seat(PODS[kind], identifier, kind, device))
+            await self._pause(min(1.2, ARRIVALS / len(wanted)))
         return seats
 
     async def _admitted(self, pod: str, resource: str) -> str:
@@ -124,12 +149,14 @@ class Story:
         took = anyio.current_time() - start
         await self.stage.ask_holders()
         (identifier,) = answer.ids[resource]
-        nodes = [each.path for each in answer.device_nodes]
+        # A network function of the kernel has no node; the pod gets its address.
+        gets = [each.path for each in answer.device_nodes] or list(answer.env)
         links = f" and {_many(len(answer.mounts), 'link')} to them" if answer.mounts else ""
-        self._good(f"Admitted after {duration(took)}: it gets {identifier}, with {_listed(nodes)}{links}.")
+        self._good(f"Admitted after {duration(took)}: it gets {identifier}, with {_listed(gets)}{links}.")
         return identifier
 
-    async def _unplug(self, seat: Seat) -> None:
+    async def _unplug(self, seat: Seat) -> str | None:
+        """Pull the device of a pod and bring it back; return the id that another pod got in between, if it did."""
         pod, _, kind, device = seat
         self._act(f"{_named(kind, device)} is pulled, though {pod} uses it.")
         part, took = await self.stage.pull(kind, device)
@@ -138,17 +165,20 @@ class Story:
         self._bad(f"Unhealthy at kubelet {duration(took)} after the hint.{runs}")
         self._tell_table([device.resource])
         await self._pause(2)
-        await self._late(device.resource)
+        got = await self._late(device.resource)
         await self._back(kind, device, part)
         await self._release(LATE)
+        return got
 
-    async def _late(self, resource: str) -> None:
+    async def _late(self, resource: str) -> str | None:
         self._act(f"Pod {LATE} asks for one {resource}, too.")
+        got = None
         try:
-            await self._admitted(LATE, resource)
+            got = await self._admitted(LATE, resource)
         except AdmissionError as error:
             self._bad(f"Refused, in kubelet's words: {error}.")
         await self._pause(2)
+        return got
 
     async def _back(self, kind: str, device: Device, part: Tree) -> None:
         self._act(f"{_named(kind, device)} is brought back.")
@@ -157,11 +187,13 @@ class Story:
         self._tell_table([device.resource])
         await self._pause(2)
 
-    async def _depart(self, kind: str) -> None:
-        """Pull a device that nobody holds: there the agent lets go of it."""
-        held = set(self.stage.holders)
-        free = (each for each in self._devices(kind) if held.isdisjoint((each.resource, share) for share in each.ids))
-        device = next(free, None)
+    async def _depart(self, kind: str, but: str | None) -> None:
+        """Pull a device that nobody holds: there the agent lets go of it.
+
+        Not the one with the id `but`: the agent believes for some seconds yet that it may be in somebody's hands.
+        """
+        taken = {identifier for _, identifier in self.stage.holders} | {but}
+        device = next((each for each in self._devices(kind) if taken.isdisjoint(each.ids)), None)
         if device is None:
             return
         self._act(f"{_named(kind, device)} is pulled, which nobody uses.")

@@ -11,9 +11,11 @@ import re
 import shutil
 import stat
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from intel_agent import linkfiles
 from intel_agent.simulation.tree import (
     CharacterDevice,
     Directory,
@@ -33,6 +35,8 @@ MARK_TEXT = "A simulated node of intel-agent: device nodes may be regular files 
 NODE_MODE = 0o666
 """Permissions of device nodes: as for a real GPU's render node, everybody may open them."""
 
+_TOPS = ("sys", "dev", "netlink")
+_INTERFACES = f"{linkfiles.DIRECTORY}/interfaces"
 _STAND_IN = re.compile(rb"c ([0-9]+):([0-9]+)\n")
 
 
@@ -61,14 +65,20 @@ def add(root: Path, part: Tree) -> None:
         here = _below(root, path)
         if os.path.lexists(here) and not (isinstance(entry, Directory) and here.is_dir()):
             raise TreeError(f"{path}: is there already")
+    parents: set[Path] = set()
     for path, entry in sorted(part.entries.items(), key=lambda item: _rank(*item)):
-        _make(root, path, entry)
+        here = _below(root, path)
+        if here.parent not in parents:
+            here.parent.mkdir(parents=True, exist_ok=True)
+            parents.add(here.parent)
+        _make(root, here, entry)
 
 
 def remove(root: Path, *paths: str) -> Tree:
     """Remove what is at `paths` (`/sys/devices/...`), as an unplug does, and return it, so that it can be added again.
 
-    With a device go its virtual functions, every link into it, and its nodes in /dev with the links to them.
+    With a device go its virtual functions, what VFIO made of its IOMMU group if nobody else is in that, every link into
+    it, its nodes in /dev with the links to them, and what netlink tells of its interfaces.
 
     Raises:
         TreeError: there is nothing at one of the paths.
@@ -77,7 +87,8 @@ def remove(root: Path, *paths: str) -> Tree:
         if not os.path.lexists(_below(root, path)):
             raise TreeError(f"{path}: there is nothing")
     tops = frozenset(paths).union(*(_virtual_functions(root, path) for path in paths))
-    part = _part(dict(_survey(root, tops)), tops)
+    tops = tops.union(*(_vfio_group(root, path) for path in tops))
+    part = _part(dict(_survey(root, tops | {_INTERFACES})), tops)
     outside = {path: entry for path, entry in part.entries.items() if not _is_in(tops, path)}
     for path, entry in sorted(outside.items(), key=lambda item: -_rank(*item)):
         if not _is_of_udev(path, entry):
@@ -103,8 +114,8 @@ def change(root: Path, path: str, text: str) -> None:
 
 
 def read(root: Path) -> Tree:
-    """Return what is below /sys and /dev of `root`: files, links, character devices and empty directories."""
-    return tree(dict(_survey(root, frozenset({"/sys", "/dev"}))))
+    """Return what is below `root` of a machine: files, links, character devices and empty directories."""
+    return tree(dict(_survey(root, frozenset(f"/{top}" for top in _TOPS))))
 
 
 def _below(root: Path, path: str) -> Path:
@@ -128,9 +139,7 @@ def _is_in(tops: frozenset[str], path: str) -> bool:
     return not tops.isdisjoint((path, *ancestors(path)))
 
 
-def _make(root: Path, path: str, entry: Entry) -> None:
-    here = _below(root, path)
-    here.parent.mkdir(parents=True, exist_ok=True)
+def _make(root: Path, here: Path, entry: Entry) -> None:
     match entry:
         case Directory():
             here.mkdir(exist_ok=True)
@@ -152,11 +161,11 @@ def _make_node(root: Path, here: Path, number: DeviceNumber) -> None:
 
 def _write(root: Path, here: Path, content: bytes) -> None:
     """Write the file so that nobody ever sees a part of it: the kernel never shows one either."""
-    descriptor, name = tempfile.mkstemp(prefix=f"{SIMULATION_MARK}.", dir=root)
-    with open(descriptor, "wb") as file:
+    draft = f"{root}/{SIMULATION_MARK}.{os.getpid()}.{threading.get_native_id()}"
+    with open(draft, "wb") as file:
         file.write(content)
-    os.chmod(name, 0o644)
-    os.rename(name, here)
+    os.chmod(draft, 0o644)
+    os.rename(draft, here)
 
 
 def _remove_at_once(root: Path, here: Path) -> None:
@@ -174,13 +183,32 @@ def _virtual_functions(root: Path, path: str) -> Iterator[str]:
             yield function
 
 
+def _vfio_group(root: Path, path: str) -> Iterator[str]:
+    function = _below(root, path)
+    if (function / "iommu_group").is_symlink():
+        group = os.path.basename(os.readlink(function / "iommu_group"))
+        members = _below(root, f"/sys/kernel/iommu_groups/{group}/devices").glob("*")
+        directory = f"/sys/devices/virtual/vfio/{group}"
+        if [each.name for each in members] == [function.name] and _below(root, directory).is_dir():
+            yield directory
+
+
 def _part(present: dict[str, Entry], tops: frozenset[str]) -> Tree:
     """Return what goes together with `tops`: everything in them, nodes of theirs, and links to all that."""
     part = {path: entry for path, entry in present.items() if _is_in(tops, path)}
     numbers = set(_numbers(part))
     part |= {path: entry for path, entry in present.items() if _is_node_of(numbers, path, entry)}
+    part |= {path: entry for path, entry in present.items() if _is_interface_of(tops, path, entry)}
     links = {path: entry for path, entry in present.items() if _leads_into(part, tops, path, entry)}
     return tree(part | links)
+
+
+def _is_interface_of(tops: frozenset[str], path: str, entry: Entry) -> bool:
+    """Return whether the entry is what netlink tells of an interface of one of the devices."""
+    if not path.startswith(f"{_INTERFACES}/") or not isinstance(entry, File):
+        return False
+    device = linkfiles.device(entry.content)
+    return device is not None and device.rpartition("/")[2] in {os.path.basename(top) for top in tops}
 
 
 def _is_node_of(numbers: set[str], path: str, entry: Entry) -> bool:
@@ -202,8 +230,8 @@ def _numbers(part: dict[str, Entry]) -> Iterable[str]:
 
 
 def _survey(root: Path, contents_of: frozenset[str]) -> Iterator[tuple[str, Entry]]:
-    """Yield every entry below /sys and /dev by path; files outside of `contents_of` seem empty, which saves time."""
-    for top in ("sys", "dev"):
+    """Yield every entry of the machine by path; files outside of `contents_of` seem empty, which saves time."""
+    for top in _TOPS:
         for directory, names, files in os.walk(root / top):
             path = "/" + os.path.relpath(directory, root)
             names.sort()

@@ -8,11 +8,18 @@ import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from intel_agent import linkfiles
+from intel_agent.links import Links
+
 CPUS = {0: "0-31,64-95", 1: "32-63,96-127", -1: "0-15"}
 """CPUs of a NUMA node; of a machine without NUMA for -1."""
 
 DRM = 226
 """Major number of DRM devices (Documentation/admin-guide/devices.txt)."""
+
+
+VFIO_GROUPS, VFIO_CDEVS = 240, 239
+"""Major numbers that the kernel gave to VFIO; it takes free ones."""
 
 
 def link(path: str, to: str) -> str:
@@ -31,6 +38,8 @@ class Function:
     """A PCI function.
 
     `identity` is vendor:device, `group` its IOMMU group, `numa` -1 where the kernel knows no node.
+    `virtual` are the directories of the functions that it has as a physical one (of at most `total_virtual`),
+    `physical` is that of its own one when it is virtual.
     """
 
     directory: str
@@ -39,6 +48,9 @@ class Function:
     pci_class: str
     numa: int = 0
     group: int | None = None
+    total_virtual: int | None = None
+    virtual: Sequence[str] = ()
+    physical: str | None = None
 
     @property
     def address(self) -> str:
@@ -67,6 +79,41 @@ class Function:
         if self.group is not None:
             yield link(f"{directory}/iommu_group", f"/sys/kernel/iommu_groups/{self.group}")
             yield link(f"/sys/kernel/iommu_groups/{self.group}/devices/{address}", directory)
+        if self.total_virtual is not None:
+            yield f"{directory}/sriov_totalvfs = {self.total_virtual}"
+            yield f"{directory}/sriov_numvfs = {len(self.virtual)}"
+        for number, function in enumerate(self.virtual):
+            yield link(f"{directory}/virtfn{number}", function)
+        if self.physical is not None:
+            yield link(f"{directory}/physfn", self.physical)
+
+    def user_space(self, cdev: int) -> Iterator[str]:
+        """Yield what vfio-pci makes of the function: the node of its group, and its own one, number `cdev`."""
+        group = f"/sys/devices/virtual/vfio/{self.group}"
+        yield from character_device(
+            group, node=f"vfio/{self.group}", number=f"{VFIO_GROUPS}:{self.group}", subsystem="class/vfio"
+        )
+        own = f"{self.directory}/vfio-dev/vfio{cdev}"
+        yield link(f"{own}/device", self.directory)
+        yield from character_device(
+            own, node=f"vfio/devices/vfio{cdev}", number=f"{VFIO_CDEVS}:{cdev}", subsystem="class/vfio-dev"
+        )
+
+
+def netlink(links: Links) -> Iterator[str]:
+    """Yield what netlink tells of the machine's links."""
+    yield "# Netlink"
+    for path, text in linkfiles.files(links):
+        yield f"{path} = {text.replace(chr(92), chr(92) * 2)}"  # a backslash of a tree's text is written twice
+
+
+def vfio() -> Iterator[str]:
+    """Yield the two nodes that all users of VFIO open first."""
+    yield "# VFIO and iommufd"
+    for name, node, minor in (("vfio", "vfio/vfio", 196), ("iommu", "iommu", 124)):
+        yield from character_device(
+            f"/sys/devices/virtual/misc/{name}", node=node, number=f"10:{minor}", subsystem="class/misc"
+        )
 
 
 def character_device(
@@ -90,6 +137,7 @@ def character_device(
 class Gpu:
     """A graphics card. `mei` is the number of its management engine's node, if it has one.
 
+    `memory` is its own, in GiB, where the driver has a file that tells it; such a card has sensors, too.
     `virtual` are the functions that it has as a physical one, `physical` is its own one when it is virtual.
     """
 
@@ -101,6 +149,7 @@ class Gpu:
     group: int | None = None
     mei: int | None = None
     connector: str | None = None
+    memory: int | None = None
     total_virtual: int | None = None
     virtual: Sequence[str] = ()
     physical: str | None = None
@@ -114,6 +163,9 @@ class Gpu:
             "030000" if self.connector else "038000",
             self.numa,
             self.group,
+            self.total_virtual,
+            self.virtual,
+            self.physical,
         )
         yield f"# {function.address}: {self.identity} on {self.driver}, card{self.card}"
         yield from function.lines()
@@ -124,24 +176,26 @@ class Gpu:
             name = f"card{self.card}-{self.connector}"
             yield f"{self.directory}/drm/card{self.card}/{name}/status = disconnected"
             yield link(f"/sys/class/drm/{name}", f"{self.directory}/drm/card{self.card}/{name}")
-        yield from self._sriov()
         if self.mei is not None:
             yield from self._management_engine(self.mei)
+        if self.memory is not None:
+            yield from self._memory(self.memory << 30)
+
+    def _memory(self, size: int) -> Iterator[str]:
+        if self.driver == "xe":
+            yield f"{self.directory}/tile0/physical_vram_size_bytes = {size}"
+            yield f"{self.directory}/tile0/gt0/gtidle/name = gt0-rc"
+        else:
+            yield f"{self.directory}/drm/card{self.card}/lmem_total_bytes = {size}"
+            yield f"{self.directory}/drm/card{self.card}/gt/gt0/id = 0"
+        yield f"{self.directory}/hwmon/hwmon{self.card}/name = {self.driver}"
+        yield link(f"/sys/class/hwmon/hwmon{self.card}", f"{self.directory}/hwmon/hwmon{self.card}")
 
     def _node(self, name: str, minor: int, kind: str) -> Iterator[str]:
         directory = f"{self.directory}/drm/{name}"
         yield link(f"{directory}/device", self.directory)
         yield from character_device(directory, node=f"dri/{name}", number=f"{DRM}:{minor}", subsystem="class/drm")
         yield link(f"/dev/dri/by-path/pci-{posixpath.basename(self.directory)}-{kind}", f"/dev/dri/{name}")
-
-    def _sriov(self) -> Iterator[str]:
-        if self.total_virtual is not None:
-            yield f"{self.directory}/sriov_totalvfs = {self.total_virtual}"
-            yield f"{self.directory}/sriov_numvfs = {len(self.virtual)}"
-        for number, function in enumerate(self.virtual):
-            yield link(f"{self.directory}/virtfn{number}", function)
-        if self.physical is not None:
-            yield link(f"{self.directory}/physfn", self.physical)
 
     def _management_engine(self, number: int) -> Iterator[str]:
         domain, bus, place = posixpath.basename(self.directory).split(":")

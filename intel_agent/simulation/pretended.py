@@ -11,7 +11,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from intel_agent.errors import SimulationError
+from intel_agent.errors import SimulationError, words
 from intel_agent.simulation import disk, tree
 from intel_agent.sysfs import Host
 
@@ -30,12 +30,12 @@ def pretended(machine: str, place: Path) -> Generator[Host]:
     try:
         directory, lock = _fresh(place)
     except OSError as error:
-        raise SimulationError(f"{place}: {(error.strerror or str(error)).lower()}: {_REMEDY}") from error
+        raise SimulationError(f"{place}: {words(error)}: {_REMEDY}") from error
     try:
         try:
             disk.materialise(tree.node(machine), directory)
         except OSError as error:
-            raise SimulationError(f"{directory}: {(error.strerror or str(error)).lower()}: {_REMEDY}") from error
+            raise SimulationError(f"{directory}: {words(error)}: {_REMEDY}") from error
         yield Host(str(directory), stand_in=STAND_IN)
     finally:
         shutil.rmtree(directory, ignore_errors=True)

@@ -19,7 +19,7 @@ from intel_agent.simulation.kubelet.state import (
     Resource,
 )
 
-STOP_SECONDS = 5.0
+STOP_SECONDS = 30.0
 POLL_SECONDS = 0.1
 """How often something that only time changes (the grace period) is looked at."""
 
@@ -88,7 +88,7 @@ class SimulatedKubelet:
         return {} if self._life is None else self._life.devices.resources()
 
     async def wait_for(
-        self, predicate: Callable[[Mapping[str, Resource]], bool], deadline: float = 5.0
+        self, predicate: Callable[[Mapping[str, Resource]], bool], deadline: float = 30.0
     ) -> Mapping[str, Resource]:
         """Wait until `predicate` says yes to the resources and return them; it is asked whenever anything happens.
 

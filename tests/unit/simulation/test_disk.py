@@ -121,7 +121,16 @@ def test_with_a_card_goes_every_link_to_it(tmp_path: Path) -> None:
 def test_virtual_functions_go_with_their_physical_one(tmp_path: Path) -> None:
     materialise(node("gpu-server"), tmp_path)
     remove(tmp_path, PHYSICAL)
-    assert sorted(path.name for path in (tmp_path / "dev/dri").glob("card*")) == ["card0", "card1", "card2", "card3"]
+    assert {path.name for path in (tmp_path / "dev/dri").glob("card*")} == {
+        f"card{each}" for each in (0, 1, 2, 3, 7, 8, 9)
+    }
+
+
+def test_a_function_on_vfio_goes_with_its_nodes(tmp_path: Path) -> None:
+    materialise(node("gpu-server"), tmp_path)
+    remove(tmp_path, "/sys/devices/pci0000:aa/0000:aa:00.0/0000:ab:00.1")
+    assert sorted(path.name for path in (tmp_path / "dev/vfio").iterdir()) == ["62", "63", "devices", "vfio"]
+    assert sorted(path.name for path in (tmp_path / "dev/vfio/devices").iterdir()) == ["vfio1", "vfio2"]
 
 
 def test_what_no_tree_can_say_is_removed_all_the_same(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from intel_agent.backends.dsa import Dsa
 from intel_agent.backends.gpu import Gpu
-from intel_agent.backends.idxd import Dsa
 from intel_agent.errors import SimulationError
 from intel_agent.model import Device
 from intel_agent.simulation.pretended import STAND_IN, pretended
@@ -59,7 +59,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path: Path) -
         assert process.stdout is not None
         left = Path(process.stdout.readline().strip())
         process.send_signal(signal.SIGKILL)
-        process.wait(5)
+        process.wait(60)
     assert left.is_dir()
     with pretended("laptop", tmp_path) as host:
         assert not left.exists()
