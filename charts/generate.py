@@ -3,7 +3,9 @@
 import argparse
 import json
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -15,7 +17,9 @@ HERE = Path(__file__).resolve().parent
 SCHEMA = HERE / "intel-agent" / "values.schema.json"
 PAGE = HERE.parent / "docs" / "chart-values.md"
 
-MOUNTS = ("kubelet", "cdi")
+_LARGE = 300
+"""Characters from which on it is worth while to have a part once."""
+MOUNTS = ("kubelet", "cdi", "deviceInfo")
 """Sections of the agent's file whose paths are mounts, too."""
 
 HEAD = """\
@@ -35,8 +39,10 @@ What a change of these values does to running pods is said in [install.md](insta
 AGENTS = """
 ## The agent's configuration
 
-No change of these values restarts a pod, with these exceptions: the paths of `kubelet` and `cdi`, which are mounts;
-`simulation`, which is read once; `startupTaint`, and the first of `nodeOverrides`, which bring rights in the API.
+No change of these values restarts a pod, with these exceptions: the paths of `kubelet`, `cdi` and `deviceInfo`, and
+`health.xpumd.socket`, which are mounts; `simulation`, which is read once; `startupTaint`, `kubernetesEvents`,
+`nodeCondition`, `faultTaint`, `eviction` and the first of `nodeOverrides`, which bring rights in the API; the first of
+`devices.nic.pools`, or `configFile`, which brings the host's network.
 """
 
 _PATTERNS = {str(msgspec.json.schema(each)["pattern"]): words_ for each, words_ in WORDS.items()}
@@ -59,7 +65,7 @@ def main() -> int:
 
 def made() -> Mapping[Path, str]:
     """Return what the files have to contain."""
-    return {SCHEMA: json.dumps(schema(), indent=2, ensure_ascii=False) + "\n", PAGE: page()}
+    return {SCHEMA: json.dumps(shared(schema()), indent=2, ensure_ascii=False) + "\n", PAGE: page()}
 
 
 def schema() -> dict[str, Json]:
@@ -73,6 +79,55 @@ def schema() -> dict[str, Json]:
         "required": [key for key, part in {**chart, **agent}.items() if "required" in entries(part)],
         "additionalProperties": False,
     }
+
+
+def shared(whole: Schema) -> dict[str, Json]:
+    """Return the schema with each large part that is there several times in `definitions`, and references to it."""
+    seen = Counter[str]()
+    _count(whole, seen)
+    names: dict[str, str] = {}
+    definitions: dict[str, Json] = {}
+
+    def put(name: str, value: Json) -> Json:
+        part = entries(value)
+        text = json.dumps(part)
+        if seen[text] < 2 or len(text) < _LARGE:  # noqa: PLR2004 - more than once
+            return _with_parts(part, put, name)
+        if text not in names:
+            names[text] = own = _free(name, names.values())
+            definitions[own] = _with_parts(part, put, name)
+        return {"$ref": f"#/definitions/{names[text]}"}
+
+    return {**_with_parts(whole, put), "definitions": definitions}
+
+
+def _count(part: Schema, seen: Counter[str]) -> None:
+    """Count how often each part is there, what is in equal ones once."""
+    text = json.dumps(part)
+    seen[text] += 1
+    if seen[text] == 1:
+        _with_parts(part, lambda _, each: _count(entries(each), seen))
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """Return the name, or with a number the first one that is free."""
+    return next(each for number in count(1) if (each := name if number == 1 else f"{name}{number}") not in taken)
+
+
+def _with_parts(part: Schema, put: Callable[[str, Json], Json], name: str = "") -> dict[str, Json]:
+    """Return the schema, which is called `name`, with what `put` makes of each schema in it by its name."""
+    made = dict(part)
+    for keyword, value in part.items():
+        match keyword, value:
+            case "properties", dict():
+                made[keyword] = {key: put(key, each) for key, each in value.items()}
+            case "items" | "additionalProperties", dict():
+                made[keyword] = put(f"{name}Item", value)
+            case "anyOf", list():
+                made[keyword] = [put(name, each) for each in value]
+            case _:
+                pass
+    return made
 
 
 def own() -> dict[str, Json]:

@@ -8,21 +8,27 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from intel_agent.config.section import Section
+from intel_agent.config.sections import AbsolutePath
+from intel_agent.section import Section
 
 Json = dict[str, Any]
 Map = dict[str, str]
 Name = Annotated[str, Meta(pattern="^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$")]
+ConfigMapName = Annotated[str, Meta(pattern="^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
 Quantity = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|Ki|Mi|Gi)?$")]
 Digest = Annotated[str, Meta(pattern="^(sha256:[0-9a-f]{64})?$")]
 SeLinuxType = Annotated[str, Meta(pattern="^([a-z][a-z0-9_]*)?$")]
+Duration = Annotated[str, Meta(pattern="^[0-9]+(ms|s|m|h)$")]
 Resource = Annotated[str, Meta(pattern="^([a-z0-9.-]+/[A-Za-z0-9._-]+)?$")]
 
 WORDS = {
     Name: "a name",
+    ConfigMapName: "the name of a ConfigMap",
+    AbsolutePath: "an absolute path",
     Quantity: "a quantity",
     Digest: "a digest, sha256:...",
     SeLinuxType: "a type of SELinux",
+    Duration: "a time like 30s",
     Resource: "a resource name",
 }
 """What the patterns mean, for people."""
@@ -44,7 +50,7 @@ class Image(Section, frozen=True, kw_only=True):
 
 
 class ServiceAccount(Section, frozen=True, kw_only=True):
-    """The account that the pods run as. It has no rights unless nodeOverrides or startupTaint is used."""
+    """The account that the pods run as. It has rights only with features that need them: docs/security.md."""
 
     create: Annotated[bool, Meta(description="Whether the chart makes it.")] = True
     name: Annotated[Name, Meta(description="Its name; nothing means the name of the DaemonSet.")] = ""
@@ -89,7 +95,9 @@ class Toleration(Section, frozen=True, kw_only=True):
 
 
 class NetworkPolicy(Section, frozen=True, kw_only=True):
-    """A NetworkPolicy that lets nothing in, and nothing out but to the API server's ports where they are needed."""
+    """A NetworkPolicy that lets nothing in but to metrics and probes, and nothing out but to the API server's ports
+    where they are needed.
+    """
 
     enabled: Annotated[bool, Meta(description="Whether there is one.")] = True
     api_server_ports: Annotated[
@@ -100,6 +108,49 @@ class NetworkPolicy(Section, frozen=True, kw_only=True):
         tuple[Annotated[str, Meta(pattern="^[0-9a-fA-F.:]+/[0-9]{1,3}$")], ...],
         Meta(description='Addresses of the API server, for example ["10.0.0.1/32"]; nothing means: any host.'),
     ] = msgspec.field(default=(), name="apiServerCIDRs")
+    metrics_from: Annotated[
+        tuple[Json, ...],
+        Meta(
+            description="Who may read metrics, as peers of a NetworkPolicy, for example "
+            "[{namespaceSelector: {matchLabels: {name: monitoring}}}]; nothing means: anybody."
+        ),
+    ] = ()
+
+
+class PodMonitor(Section, frozen=True, kw_only=True):
+    """A PodMonitor for the Prometheus operator."""
+
+    enabled: Annotated[bool, Meta(description="Whether there is one; its CustomResourceDefinition must be there.")] = (
+        False
+    )
+    interval: Annotated[Duration, Meta(description="How often Prometheus asks.")] = "30s"
+    labels: Annotated[Map, Meta(description="Labels by which Prometheus selects it.")] = {}
+
+
+class PrometheusRule(Section, frozen=True, kw_only=True):
+    """Alerts for the Prometheus operator; each names what to do."""
+
+    enabled: Annotated[bool, Meta(description="Whether there is one; its CustomResourceDefinition must be there.")] = (
+        False
+    )
+    labels: Annotated[Map, Meta(description="Labels by which Prometheus selects it.")] = {}
+
+
+class Dashboard(Section, frozen=True, kw_only=True):
+    """A dashboard for Grafana, in a ConfigMap that its sidecar finds."""
+
+    enabled: Annotated[bool, Meta(description="Whether there is one.")] = False
+    labels: Annotated[Map, Meta(description="Labels by which the sidecar finds it.")] = msgspec.field(
+        default_factory=lambda: {"grafana_dashboard": "1"}
+    )
+
+
+class Monitoring(Section, frozen=True, kw_only=True):
+    """Objects for those who watch; they need `http.host`."""
+
+    pod_monitor: PodMonitor = PodMonitor()
+    prometheus_rule: PrometheusRule = PrometheusRule()
+    dashboard: Dashboard = Dashboard()
 
 
 class NodeFeatureRules(Section, frozen=True, kw_only=True):
@@ -115,6 +166,15 @@ class NodeFeatureRules(Section, frozen=True, kw_only=True):
     namespace: Annotated[
         Name, Meta(description="Where the rule is with nfd.openshift.io; nothing means the chart's namespace.")
     ] = ""
+
+
+class ConfigMap(Section, frozen=True, kw_only=True):
+    """A ConfigMap that the agent can read: of a file that its configuration names."""
+
+    name: Annotated[ConfigMapName, Meta(description="Its name, in the chart's namespace; it may come later.")]
+    directory: Annotated[
+        AbsolutePath, Meta(description="Where its keys are files, for example /etc/pcidp for devices.nic.configFile.")
+    ]
 
 
 class SeLinux(Section, frozen=True, kw_only=True):
@@ -181,7 +241,7 @@ class Values(Section, frozen=True, kw_only=True):
     affinity: Annotated[Json, Meta(description="The affinity of the pods, as Kubernetes knows it.")] = {}
     tolerations: Annotated[
         tuple[Toleration, ...],
-        Meta(description="Taints that do not keep the agent away; that of startupTaint need not be named."),
+        Meta(description="Taints that do not keep the agent away; not those of startupTaint and faultTaint."),
     ] = ()
     common_labels: Annotated[Map, Meta(description="Labels of every object; pods have podLabels.")] = {}
     common_annotations: Annotated[Map, Meta(description="Annotations of every object; pods have podAnnotations.")] = {}
@@ -190,7 +250,12 @@ class Values(Section, frozen=True, kw_only=True):
     service_account: ServiceAccount = ServiceAccount()
     network_policy: NetworkPolicy = NetworkPolicy()
     host_mounts: HostMounts = HostMounts()
+    config_maps: Annotated[
+        tuple[ConfigMap, ...],
+        Meta(description="ConfigMaps whose keys the agent reads as files. A change restarts pods."),
+    ] = ()
     se_linux: SeLinux = SeLinux()
     open_shift: OpenShift = msgspec.field(default=OpenShift(), name="openshift")
     node_feature_rules: NodeFeatureRules = NodeFeatureRules()
+    monitoring: Monitoring = Monitoring()
     test: Test = Test()

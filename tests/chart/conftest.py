@@ -17,7 +17,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build and fetch what tests need, so that no test's deadline is spent on it."""
     if any(item.get_closest_marker("chart") is not None for item in session.items):
-        for program in (*VERSIONS, "policy"):
+        for program in (*VERSIONS, "nfd", "policy", "prometheus"):
             built(program)
         source()
 

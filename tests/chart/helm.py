@@ -51,7 +51,8 @@ class Rendered(tuple[Object, ...]):
     @property
     def file(self) -> str:
         """The agent's configuration file."""
-        return str(self.one("ConfigMap")["data"]["config.yaml"])
+        (text,) = (each["data"]["config.yaml"] for each in self if "config.yaml" in each.get("data", {}))
+        return str(text)
 
 
 @functools.cache

@@ -25,11 +25,14 @@ DIFFERENT = [
     resource("GpuDevicePlugin", "{denyIDs: '0x56c0', nodeSelector: {'n': 'y', zone: z}}"),
     resource("DsaDevicePlugin", "{sharedDevNum: 10, nodeSelector: {zone: z}}"),
 ]
+NETWORK = """{"resourceList": [{"resourceName": "a", "selectors": [{"devices": ["15e8", "0890"]}, {}],
+ "additionalInfo": {"0000:3b:02.0": {"08": "on"}}}]}"""
 CASES = [
     pytest.param([CHART_VALUES], id="values of a chart"),
     pytest.param([ALIKE], id="one selector"),
     pytest.param([TOLERANT, ALIKE], id="tolerations"),
     pytest.param(DIFFERENT, id="several selectors"),
+    pytest.param([NETWORK], id="pools of network functions"),
 ]
 
 

@@ -1,5 +1,6 @@
 """What the chart makes of a dozen value files, under Helm 3 and Helm 4."""
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -55,7 +56,7 @@ def test_the_agent_reads_the_values(helm: Helm, values: Path) -> None:
     wanted = in_force(values)
     known = {key: each for key, each in yaml.safe_load(file).items() if key in KEYS}
     sections = {key: each for key, each in wanted.items() if key in KEYS}
-    assert parse(yaml.safe_dump(known), "file").config == msgspec.convert(sections, Config)
+    assert parse(json.dumps(known), "file").config == msgspec.convert(sections, Config)
 
 
 @PAGES
@@ -64,7 +65,7 @@ def test_the_file_has_what_is_set_and_nothing_else(helm: Helm, values: Path) -> 
     own |= (
         set(yaml.safe_load((CHART / "values.yaml").read_text()))
         - KEYS
-        - {"nodeOverrides", "startupTaint", "simulation"}
+        - {"nodeOverrides", "startupTaint", "kubernetesEvents", "nodeCondition", "faultTaint", "eviction", "simulation"}
     )
     wanted = {key: each for key, each in in_force(values).items() if key not in own and each}
     assert yaml.safe_load(helm.render("--values", values).file) == wanted
@@ -75,7 +76,8 @@ def test_every_object_belongs_to_the_release(helm: Helm) -> None:
         for each in helm.render("--values", values, release="r1"):
             labels = each["metadata"]["labels"]
             assert labels["app.kubernetes.io/instance"] == "r1"
-            assert each["metadata"].get("namespace") in {None, NAMESPACE, "openshift-nfd"}
+            where = {"train", "test"} if each["kind"] == "RoleBinding" else {None, NAMESPACE, "openshift-nfd"}
+            assert each["metadata"].get("namespace") in where
 
 
 @pytest.mark.parametrize("release", ["1234", "intel-agent", "a" * 53], ids=["number", "name of the chart", "long"])
@@ -94,6 +96,8 @@ def test_two_releases_share_no_name(helm: Helm) -> None:
     options = (
         "--set",
         "startupTaint.enabled=true,nodeFeatureRules.enabled=true,openshift.securityContextConstraints=true",
+        "--set",
+        "kubernetesEvents.enabled=true,nodeCondition.enabled=true,eviction.enabled=true",
     )
     first, second = (
         {(each["kind"], each["metadata"]["name"]) for each in helm.render(*options, release=release)}
@@ -168,11 +172,31 @@ def test_a_chart_may_depend_on_this_one(helm: Helm, tmp_path: Path, enabled: boo
     ("options", "said"),
     [
         pytest.param((), "nothing; it has no token", id="no rights"),
-        pytest.param(("--set", "startupTaint.enabled=true"), "remove its taint intel.com/agent-not-ready", id="taint"),
+        pytest.param(("--set", "startupTaint.enabled=true"), "remove the taint intel.com/agent-not-ready", id="taint"),
         pytest.param(
             ("--set", "nodeOverrides[0].selector.matchLabels.a=b,nodeOverrides[0].devices.gpu.enabled=false"),
             "get nodes.",
             id="overrides",
+        ),
+        pytest.param(("--set", "kubernetesEvents.enabled=true"), "API: create Events.", id="events"),
+        pytest.param(
+            ("--set", "nodeCondition.enabled=true"),
+            "set the condition IntelDeviceUnhealthy of its node.",
+            id="condition",
+        ),
+        pytest.param(
+            ("--set", "kubernetesEvents.enabled=true,startupTaint.enabled=true"),
+            "-ready of its node; create Events.",
+            id="both",
+        ),
+        pytest.param(
+            ("--set", "faultTaint.enabled=true"),
+            "set the taint intel.com/device-unhealthy:NoSchedule",
+            id="fault taint",
+        ),
+        pytest.param(("--set", "eviction.enabled=true"), "API: evict pods.", id="eviction"),
+        pytest.param(
+            ("--set", "eviction.enabled=true,eviction.dryRun=true"), "API: try out the eviction of pods.", id="dry run"
         ),
         pytest.param(("--set", "simulation.node=xeon"), 'THE DEVICES ARE PRETENDED (machine "xeon")', id="simulation"),
         pytest.param(("--set", "devices.gpu.sharedDevNum=7"), "sharedDevNum: 7", id="what is set"),

@@ -1,6 +1,7 @@
 """The chart's files against the types that they are made of. These need no Helm."""
 
 import importlib.util
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from jsonschema import Draft7Validator
 
 from intel_agent.config import Config
 from intel_agent.config.schema import Json, Schema, entries, items
+from intel_agent.config.sections import Http
 
 from .apis import complaints
 
@@ -59,11 +61,42 @@ def test_generated_files_are_current() -> None:
         assert path.read_text() == content, f"run `python charts/generate.py --write`: {path} is old"
 
 
+def test_the_schemas_file_has_references_in_place_of_what_is_there_several_times(schema: Schema) -> None:
+    file: dict[str, Json] = json.loads((CHART / "values.schema.json").read_text())
+    definitions = entries(file.pop("definitions"))
+
+    assert _spelled_out(file, definitions) == schema
+    large = [text for part in (file, definitions) for text in _parts(part) if len(text) >= 300]
+    assert len(large) == len(set(large))
+
+
+def _spelled_out(value: Json, definitions: Schema) -> Json:
+    match value:
+        case {"$ref": str(reference)}:
+            return _spelled_out(definitions[reference.removeprefix("#/definitions/")], definitions)
+        case dict():
+            return {key: _spelled_out(each, definitions) for key, each in value.items()}
+        case list():
+            return [_spelled_out(each, definitions) for each in value]
+        case _:
+            return value
+
+
+def _parts(value: Json) -> Iterator[str]:
+    """Yield every section and list in the schema as text."""
+    if isinstance(value, dict) and "type" in value:
+        yield json.dumps(value)
+    for each in value.values() if isinstance(value, dict) else items(value):
+        yield from _parts(each)
+
+
 def test_the_values_file_says_the_defaults() -> None:
     values = module("values").Values
     assert msgspec.convert(own(), values) == values()
     known = {each.encode_name for each in msgspec.structs.fields(Config)}
-    assert msgspec.convert({key: value for key, value in VALUES.items() if key in known}, Config) == Config()
+    agents = msgspec.convert({key: value for key, value in VALUES.items() if key in known}, Config)
+    # What a cluster wants otherwise than a process that somebody starts by hand.
+    assert agents == Config(http=Http(host="pod"))
 
 
 def test_the_values_file_shows_every_value_of_the_chart(schema: Schema) -> None:
@@ -110,6 +143,10 @@ def _open(part: Json) -> dict[str, Json]:
 
 def test_templates_know_no_kind_of_device() -> None:
     templates = {each.name: each.read_text() for each in (CHART / "templates").rglob("*") if each.is_file()}
+    # What a pod may not have without need can be decided nowhere else: the host's network, and xpumd's socket.
+    decision = re.compile(r'\{\{- define "intel-agent.(?:hostNetwork|xpumd)" -\}\}.*?\n\n', re.DOTALL)
+    templates["_helpers.tpl"], decisions = decision.subn("", templates["_helpers.tpl"])
+    assert decisions == 2
     assert [name for name, text in templates.items() if re.search(r"\.(devices|log|health)\b", text)] == []
 
 
@@ -128,8 +165,10 @@ def test_questions_are_about_values_there_are(schema: Schema) -> None:
 
 def test_rules_give_each_kind_its_label() -> None:
     rules = yaml.safe_load((CHART / "files" / "node-feature-rules.yaml").read_text())
-    kinds = ["dlb", "dsa", "iaa", "fpga-arria10", "gpu", "npu", "qat", "sgx"]
-    assert [each["name"] for each in rules] == [f"intel.{kind}" for kind in kinds]
+    kinds = ["dlb", "dsa", "iaa", "fpga-arria10", "fpga-stratix10", "gaudi", "gpu", "npu", "qat", "sgx"]
     prefix = "intel.feature.node.kubernetes.io"
-    assert [each["labels"] for each in rules] == [{f"{prefix}/{kind}": "true"} for kind in kinds]
+    labels = {each["name"]: each.get("labels", {}) for each in rules}
+    assert {kind: labels[f"intel.{kind}"] for kind in kinds} == {kind: {f"{prefix}/{kind}": "true"} for kind in kinds}
+    others = {name for name in labels if name.removeprefix("intel.") not in kinds}
+    assert {name for name in others if not name.startswith("intel.gpu.")} == set()
     assert rules[-1]["extendedResources"] == {"sgx.intel.com/epc": "@cpu.security.sgx.epc"}

@@ -1,6 +1,7 @@
 """How values travel from a person's file into the agent's: unharmed, refused with their place, without a restart."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from intel_agent.config.document import Entries, Items, Node, Scalar, read
 from intel_agent.config.schema import Json, entries
 
 from .helm import Helm, RefusedError
+
+RULES = Path(__file__).parents[2] / "docs" / "rules.md"
 
 WORDS = (
     "0000:3b:00.0",
@@ -90,15 +93,46 @@ def test_ids_arrive_as_they_are(helm: Helm, tmp_path: Path, written: str, arrive
     assert answer["devices"] == {"gpu": {"allowIDs": arrived}}
 
 
+@pytest.mark.parametrize("example", re.findall(r"```yaml\n(.*?)```", RULES.read_text(encoding="utf-8"), re.DOTALL))
+def test_examples_of_rules_are_values_as_they_stand(helm: Helm, tmp_path: Path, example: str) -> None:
+    answer = read_back(helm, example, tmp_path)
+    written = entries(plain(read(example)))
+    assert {key: answer[key] for key in written} == written
+
+
+@pytest.mark.parametrize(
+    "word", ["1889", "154c", "15e8", "0890", "0x10", "1_0", "08", "on", "~", "1:30", "0000:3b:02.0"]
+)
+def test_words_of_pools_arrive_as_they_are(helm: Helm, tmp_path: Path, word: str) -> None:
+    pool = (
+        f'{{resource: a, selectors: [{{devices: ["{word}"]}}], additionalInfo: {{"{word}": {{"{word}": "{word}"}}}}}}'
+    )
+    answer = read_back(helm, f"devices: {{nic: {{pools: [{pool}]}}}}\n", tmp_path)
+    info: Json = {word: {word: word}}
+    assert answer["devices"] == {
+        "nic": {"pools": [{"resource": "a", "selectors": [{"devices": [word]}], "additionalInfo": info}]}
+    }
+
+
 @pytest.mark.parametrize(("written", "arrived"), [("on", True), ("off", False), ("yes", True), ("no", False)])
 def test_switches_of_old_yaml_are_switches(helm: Helm, tmp_path: Path, written: str, *, arrived: bool) -> None:
     answer = read_back(helm, f"devices:\n  gpu: {{enabled: {written}}}\n", tmp_path)
     assert answer["devices"] == {"gpu": {"enabled": arrived}}
 
 
-def test_a_pci_address_needs_no_quotes(helm: Helm, tmp_path: Path) -> None:
-    answer = read_back(helm, "devices:\n  gpu:\n    denyIDs: 0000:3b:00.0\n", tmp_path)
-    assert answer["devices"] == {"gpu": {"denyIDs": "0000:3b:00.0"}}
+@pytest.mark.parametrize("address", ["0000:3b:00.0", "0000:00:02.0", "0000:00:00.0", "0000:12:34.5", "0000:3b:*"])
+def test_a_pci_address_needs_no_quotes(helm: Helm, tmp_path: Path, address: str) -> None:
+    text = f"devices:\n  gpu:\n    rules:\n      - match: {{pciAddress: {address}}}\n        hide: true\n"
+    rule = {"match": {"pciAddress": address}, "hide": True}
+    assert read_back(helm, text, tmp_path)["devices"] == {"gpu": {"rules": [rule]}}
+
+
+@pytest.mark.parametrize("word", [each for each in WORDS if each], ids=quoted)
+def test_quoted_words_of_a_rule_arrive_as_they_are(helm: Helm, tmp_path: Path, word: str) -> None:
+    match = f"{{model: {quoted(word)}, attributes: {{{quoted(word)}: [{quoted(word)}]}}}}"
+    answer = read_back(helm, f"devices:\n  gpu:\n    rules:\n      - match: {match}\n        hide: true\n", tmp_path)
+    rule = {"match": {"model": word, "attributes": {word: [word]}}, "hide": True}
+    assert answer["devices"] == {"gpu": {"rules": [rule]}}
 
 
 def test_numbers_stay_whole(helm: Helm, tmp_path: Path) -> None:
@@ -121,6 +155,34 @@ def test_numbers_stay_whole(helm: Helm, tmp_path: Path) -> None:
         pytest.param("devices: {gpu: {allowIDs: [0x56c0]}}", "/devices/gpu/allowIDs/0", id="id without quotes"),
         pytest.param("devices: {gpu: {allowIDs: [x56c0]}}", "/devices/gpu/allowIDs/0", id="no id"),
         pytest.param("devices: {gpu: {bypathMode: off}}", "/devices/gpu/bypathMode", id="a word that is a switch"),
+        pytest.param("devices: {gpu: {rules: [{hide: true}]}}", "/devices/gpu/rules/0", id="rule for nothing"),
+        pytest.param("devices: {gpu: {rules: [{match: {}, hid: true}]}}", "/devices/gpu/rules/0", id="key of a rule"),
+        pytest.param(
+            "devices: {gpu: {rules: [{match: {models: x}, hide: true}]}}",
+            "/devices/gpu/rules/0/match",
+            id="key of match",
+        ),
+        pytest.param(
+            "devices: {gpu: {rules: [{match: {deviceId: 0x56c0}, hide: true}]}}",
+            "/devices/gpu/rules/0/match/deviceId",
+            id="id of a rule without quotes",
+        ),
+        pytest.param(
+            "devices: {gpu: {rules: [{match: {}, resource: gpu.intel.com/x}]}}",
+            "/devices/gpu/rules/0/resource",
+            id="name with a domain",
+        ),
+        pytest.param(
+            "devices: {gpu: {rules: [{match: {pciAddress: card0}, hide: true}]}}",
+            "/devices/gpu/rules/0/match/pciAddress",
+            id="no address",
+        ),
+        pytest.param("devices: {gpu: {rules: [{match: {}, shares: 0}]}}", "/devices/gpu/rules/0/shares", id="no share"),
+        pytest.param(
+            "nodeOverrides: [{selector: {}, devices: {gpu: {rules: [{match: {}, hid: true}]}}}]",
+            "/nodeOverrides/0/devices/gpu/rules/0",
+            id="rule of an override",
+        ),
         pytest.param("log: {level: loud}", "/log/level", id="choice"),
         pytest.param("kubelet: {podResourcesSocket: run/x}", "/kubelet/podResourcesSocket", id="path"),
         pytest.param("image: {digest: abc}", "/image/digest", id="digest"),
@@ -166,6 +228,7 @@ CALM = (
     "devices.sgx.enclaveLimit=1",
     "devices.dsa.sharedDevNum=5",
     "devices.iaa.enabled=false",
+    "deviceInfo.directory=/a",
     "log.level=debug",
     "health.rescanSeconds=5",
     "commonLabels.team=a",
@@ -187,6 +250,8 @@ RESTARTING = (
     "kubelet.devicePluginDirectory=/a",
     "kubelet.podResourcesSocket=/a/b",
     "cdi.directory=/a",
+    "configMaps[0].name=a,configMaps[0].directory=/b",
+    "devices.nic.configFile=/etc/pcidp/config.json",
     "hostMounts.recursiveReadOnly=false",
     "seLinux.type=spc_t",
     "resources.limits.memory=1Gi",
@@ -198,6 +263,11 @@ RESTARTING = (
     "serviceAccount.name=a",
     "simulation.node=xeon",
     "startupTaint.enabled=true",
+    "kubernetesEvents.enabled=true",
+    "nodeCondition.enabled=true",
+    "faultTaint.enabled=true",
+    "eviction.enabled=true",
+    "health.xpumd.socket=/run/xpumd/intelxpuinfo.sock",
     "nodeOverrides[0].selector.matchLabels.a=b,nodeOverrides[0].devices.gpu.enabled=false",
 )
 
@@ -242,6 +312,12 @@ def test_the_file_arrives_in_the_directory_that_is_watched(helm: Helm) -> None:
         ("cdi.directory=/run/intel-agent/", "cdi.directory: /run/intel-agent is the directory of something else"),
         ("cdi.directory=/var/lib/kubelet/device-plugins", "is the directory of something else already"),
         ("kubelet.podResourcesSocket=/var/lib/kubelet/device-plugins/k.sock", "is the directory of something else"),
+        (
+            "configMaps[0].name=a,configMaps[0].directory=/run/intel-agent",
+            "configMaps[0].directory: /run/intel-agent is",
+        ),
+        ("deviceInfo.directory=/var/run/cdi,devices.nic.configFile=/a", "is the directory of something else already"),
+        ("health.xpumd.socket=/run/intel-agent/a.sock", "health.xpumd.socket: /run/intel-agent is"),
         ("cdi.directory=/run/../etc", "cdi.directory: /run/../etc leads upwards"),
     ],
 )
@@ -251,11 +327,12 @@ def test_values_that_do_not_go_together_are_refused(helm: Helm, settings: str, s
     assert said in str(caught.value)
 
 
-def test_the_right_to_change_nodes_needs_a_cluster_that_can_narrow_it(helm: Helm) -> None:
-    settings = ("--set", "startupTaint.enabled=true", "--kube-version")
+@pytest.mark.parametrize("section", ["startupTaint", "nodeCondition", "faultTaint", "eviction"])
+def test_the_right_to_change_nodes_needs_a_cluster_that_can_narrow_it(helm: Helm, section: str) -> None:
+    settings = ("--set", f"{section}.enabled=true", "--kube-version")
     with pytest.raises(RefusedError) as caught:
         helm.render(*settings, "1.29.9")
-    assert "needs Kubernetes 1.30" in str(caught.value)
+    assert f"{section}.enabled: needs Kubernetes 1.30" in str(caught.value)
     assert "ValidatingAdmissionPolicy" in helm.render(*settings, "1.30.0").kinds
 
 

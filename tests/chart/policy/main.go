@@ -1,5 +1,5 @@
-// Reads a ValidatingAdmissionPolicy and updates of nodes as JSON, and prints for each update why the API server would
-// refuse it: a list of messages, empty where it is allowed.
+// Reads a ValidatingAdmissionPolicy and requests as JSON, and prints for each request why the API server would refuse
+// it: a list of messages, empty where it is allowed.
 package main
 
 import (
@@ -10,7 +10,10 @@ import (
 
 	admissionregistration "k8s.io/api/admissionregistration/v1"
 	core "k8s.io/api/core/v1"
+	policy "k8s.io/api/policy/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/plugin/cel"
 	"k8s.io/apiserver/pkg/admission/plugin/policy/validating"
@@ -20,16 +23,47 @@ import (
 	"k8s.io/apiserver/pkg/cel/environment"
 )
 
-type update struct {
-	User   string              `json:"user"`
-	Extra  map[string][]string `json:"extra"`
-	Before core.Node           `json:"before"`
-	After  core.Node           `json:"after"`
+// A request to make an object, or to change one that was there before.
+type request struct {
+	User        string              `json:"user"`
+	Extra       map[string][]string `json:"extra"`
+	Resource    string              `json:"resource"`
+	Subresource string              `json:"subresource"`
+	Name        string              `json:"name"`
+	Namespace   string              `json:"namespace"`
+	Before      *json.RawMessage    `json:"before"`
+	After       json.RawMessage     `json:"after"`
+}
+
+// kinds are the objects that there are policies about, as the API server has them when it asks.
+var kinds = runtime.NewScheme()
+
+func init() {
+	for _, add := range []func(*runtime.Scheme) error{core.AddToScheme, policy.AddToScheme} {
+		if err := add(kinds); err != nil {
+			log.Fatal(err)
+		}
+	}
+}
+
+func object(text json.RawMessage) (runtime.Object, schema.GroupVersionKind) {
+	var of meta.TypeMeta
+	if err := json.Unmarshal(text, &of); err != nil {
+		log.Fatal(err)
+	}
+	made, err := kinds.New(of.GroupVersionKind())
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := json.Unmarshal(text, made); err != nil {
+		log.Fatal(err)
+	}
+	return made, of.GroupVersionKind()
 }
 
 type question struct {
-	Policy  admissionregistration.ValidatingAdmissionPolicy `json:"policy"`
-	Updates []update                                        `json:"updates"`
+	Policy   admissionregistration.ValidatingAdmissionPolicy `json:"policy"`
+	Requests []request                                       `json:"requests"`
 }
 
 func main() {
@@ -38,9 +72,9 @@ func main() {
 		log.Fatal(err)
 	}
 	judge := compiled(&asked.Policy)
-	answers := make([][]string, 0, len(asked.Updates))
-	for index := range asked.Updates {
-		answers = append(answers, refusals(judge, &asked.Updates[index]))
+	answers := make([][]string, 0, len(asked.Requests))
+	for index := range asked.Requests {
+		answers = append(answers, refusals(judge, &asked.Requests[index]))
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(answers); err != nil {
 		log.Fatal(err)
@@ -48,29 +82,29 @@ func main() {
 }
 
 // compiled does what the API server does with a policy when it is created.
-func compiled(policy *admissionregistration.ValidatingAdmissionPolicy) validating.Validator {
+func compiled(asked *admissionregistration.ValidatingAdmissionPolicy) validating.Validator {
 	compiler, err := cel.NewCompositedCompiler(environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()))
 	if err != nil {
 		log.Fatal(err)
 	}
 	options, mode := cel.OptionalVariableDeclarations{}, environment.StoredExpressions
-	for _, each := range policy.Spec.Variables {
+	for _, each := range asked.Spec.Variables {
 		compiler.CompileAndStoreVariable(&validating.Variable{Name: each.Name, Expression: each.Expression}, options, mode)
 	}
-	conditions := make([]cel.ExpressionAccessor, 0, len(policy.Spec.MatchConditions))
-	for _, each := range policy.Spec.MatchConditions {
+	conditions := make([]cel.ExpressionAccessor, 0, len(asked.Spec.MatchConditions))
+	for _, each := range asked.Spec.MatchConditions {
 		conditions = append(conditions, &matchconditions.MatchCondition{Name: each.Name, Expression: each.Expression})
 	}
-	validations := make([]cel.ExpressionAccessor, 0, len(policy.Spec.Validations))
-	for _, each := range policy.Spec.Validations {
+	validations := make([]cel.ExpressionAccessor, 0, len(asked.Spec.Validations))
+	for _, each := range asked.Spec.Validations {
 		validations = append(validations, &validating.ValidationCondition{
 			Expression: each.Expression, Message: each.Message, Reason: each.Reason,
 		})
 	}
-	failure := policy.Spec.FailurePolicy
+	failure := asked.Spec.FailurePolicy
 	return validating.NewValidator(
 		compiler.CompileCondition(validations, options, mode),
-		matchconditions.NewMatcher(compiler.CompileCondition(conditions, options, mode), failure, "policy", "validate", policy.Name),
+		matchconditions.NewMatcher(compiler.CompileCondition(conditions, options, mode), failure, "policy", "validate", asked.Name),
 		compiler.CompileCondition(nil, options, mode),
 		compiler.CompileCondition(make([]cel.ExpressionAccessor, len(validations)), options, mode),
 		failure,
@@ -78,14 +112,21 @@ func compiled(policy *admissionregistration.ValidatingAdmissionPolicy) validatin
 	)
 }
 
-func refusals(judge validating.Validator, asked *update) []string {
-	kind, resource := core.SchemeGroupVersion.WithKind("Node"), core.SchemeGroupVersion.WithResource("nodes")
+func refusals(judge validating.Validator, asked *request) []string {
+	after, kind := object(asked.After)
+	resource := schema.GroupVersionResource{Group: "", Version: "v1", Resource: asked.Resource}
 	who := &user.DefaultInfo{Name: asked.User, Extra: asked.Extra}
+	operation, options := admission.Create, runtime.Object(&meta.CreateOptions{})
+	var before runtime.Object
+	if asked.Before != nil {
+		before, _ = object(*asked.Before)
+		operation, options = admission.Update, &meta.UpdateOptions{}
+	}
 	attributes := admission.NewAttributesRecord(
-		&asked.After, &asked.Before, kind, "", asked.After.Name, resource, "", admission.Update, &meta.UpdateOptions{}, false, who,
+		after, before, kind, asked.Namespace, asked.Name, resource, asked.Subresource, operation, options, false, who,
 	)
 	versioned := &admission.VersionedAttributes{
-		Attributes: attributes, VersionedKind: kind, VersionedObject: &asked.After, VersionedOldObject: &asked.Before,
+		Attributes: attributes, VersionedKind: kind, VersionedObject: after, VersionedOldObject: before,
 	}
 	result := judge.Validate(context.Background(), resource, versioned, nil, nil, celconfig.RuntimeCELCostBudget, nil)
 	messages := []string{}
