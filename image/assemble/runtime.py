@@ -32,7 +32,6 @@ LEFT_OUT = (
     "turtle*",
     "unittest",
     "venv",
-    "wsgiref",
     "xmlrpc",
 )
 """Entries of the standard library."""

@@ -21,15 +21,15 @@ class Container:
         self._id = f"intel-agent-image-{uuid.uuid4()}"
         bundle.mkdir()
 
-    def run(self, *arguments: str, entry_point: tuple[str, ...] = (), root: Path | None = None) -> str:
+    def run(self, *arguments: str, entry_point: tuple[str, ...] = (), root: Path | None = None, status: int = 0) -> str:
         """Run the image's entry point, or another one, to its end and return what it printed.
 
         Raises:
-            AssertionError: its exit code was not 0, or it wrote to standard error.
+            AssertionError: its exit code was not `status`, or it wrote to standard error.
         """
         self._configure([*entry_point, *arguments] if entry_point else [*self._entry_point, *arguments], {}, root)
         done = subprocess.run(self._command, capture_output=True, text=True, timeout=SECONDS, check=False)
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (done.returncode, done.stderr) == (status, "")
         return done.stdout
 
     @contextmanager

@@ -59,11 +59,18 @@ def test_lists_devices_as_a_table_and_as_yaml(container: Container) -> None:
     assert "devices: []" in container.run("devices", "-o", "yaml")
 
 
+def test_doctor_works_without_kubelet(container: Container) -> None:
+    """In a container without the node's trees: it says so, and what keeps it from kubelet."""
+    report = json.loads(container.run("doctor", "-o", "json", status=1))
+    assert "kubelet-directory" in [each["check"] for each in report["findings"]]
+    assert report["couldNotLook"] == []
+
+
 @pytest.fixture
 def mounts(tmp_path: Path) -> dict[str, tuple[Path, str]]:
     """Give what the agent's pod mounts, of a simulated node."""
     materialise(node("everything"), tmp_path / "host")
-    for name in ("dp", "pr", "etc"):
+    for name in ("dp", "pr", "etc", "run", "state"):
         (tmp_path / name).mkdir()
     (tmp_path / "etc" / "config.yaml").write_text(CONFIGURATION, encoding="utf-8")
     return {
@@ -71,7 +78,9 @@ def mounts(tmp_path: Path) -> dict[str, tuple[Path, str]]:
         "/host/dev": (tmp_path / "host" / "dev", "ro"),
         "/etc/intel-agent": (tmp_path / "etc", "ro"),
         "/dp": (tmp_path / "dp", "rw"),
-        "/pr": (tmp_path / "pr", "rw"),
+        "/pr": (tmp_path / "pr", "ro"),
+        "/run/intel-agent": (tmp_path / "run", "rw"),
+        "/var/lib/intel-agent": (tmp_path / "state", "rw"),
     }
 
 
