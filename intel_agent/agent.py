@@ -1,11 +1,12 @@
 """The whole wiring: one task group that reads from top to bottom."""
 
-import ctypes
 import gc
 import os
 import signal
+import socket
+import sys
+from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,27 +15,42 @@ import msgspec
 import structlog
 from anyio import to_thread
 
+from intel_agent import control, machine, readiness
 from intel_agent import log as logs
-from intel_agent import machine, readiness
 from intel_agent.cluster.api import ACCOUNT
 from intel_agent.cluster.membership import Membership
 from intel_agent.cluster.memory import Memory
+from intel_agent.cluster.resolution import Basis, Resolution
 from intel_agent.cluster.sections import Sections
 from intel_agent.config import Config, load
 from intel_agent.errors import ConfigError
+from intel_agent.health import xpumd
+from intel_agent.health.judges import XPUMD, Words
+from intel_agent.health.monitor import Monitor
 from intel_agent.inventory import Inventory
 from intel_agent.latest import Latest
+from intel_agent.liveness import Liveness
 from intel_agent.model import Event
+from intel_agent.notices import Notices
+from intel_agent.publish.holders import Holders
 from intel_agent.publish.kubelet import Kubelet
 from intel_agent.publish.publisher import Publisher
+from intel_agent.reactions.condition import ConditionKeeper
+from intel_agent.reactions.eviction import Evictor
+from intel_agent.reactions.observer import Observer as HealthObserver
+from intel_agent.reactions.taint import TaintKeeper
 from intel_agent.sources import files, kernel
+from intel_agent.sources.hints import Works, listened
+from intel_agent.sources.known import KnownFiles
+from intel_agent.sources.look import NODE_IP
 from intel_agent.sources.scan import Scanner
+from intel_agent.sources.sectionfiles import SectionFiles
+from intel_agent.status.service import Facts, Status
 from intel_agent.sysfs import Host
+from intel_agent.web.service import Web
+from intel_agent.web.snapshot import Observer
 
 log = structlog.get_logger()
-
-EVENTS_AGAIN = 30.0
-"""Seconds until the kernel's events are asked for again when they could not be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +61,9 @@ class Settings:
     root: str = "/"
     host_root: str = "/"
     runtime_directory: str = "/run/intel-agent"
-    """For what does not outlive a boot: a pretended machine."""
+    """For what does not outlive a boot: what is wrong with devices, facts of those in use, a pretended machine."""
     state_directory: str = "/var/lib/intel-agent"
-    """For what outlives a boot: the device sections that were in force last."""
+    """For what outlives a boot: the device sections that were in force last, and what was marked."""
     account_directory: str = ACCOUNT
     """Where the token and the authority of the service account are."""
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
@@ -62,17 +78,9 @@ def calm_collector() -> None:
     gc.set_threshold(20_000, 50, 50)
 
 
-def share_heap() -> None:
-    """Have all threads take memory from one heap: what is free there is of use to every one (docs/performance.md).
-
-    To be called before the first thread begins. Source: mallopt(3). A C library without such a thing does without it.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
-
-
-_ARENA_MAX = -8
-"""M_ARENA_MAX of malloc.h."""
+def give_way() -> None:
+    """Have threads that look at devices or make pages give way to the loop after a millisecond, not after five."""
+    sys.setswitchinterval(0.001)
 
 
 async def run(settings: Settings) -> None:
@@ -84,6 +92,7 @@ async def run(settings: Settings) -> None:
         SimulationError: the machine to be pretended cannot be made.
     """
     calm_collector()
+    give_way()
     config = await to_thread.run_sync(read, settings.config_file)
     pretended, directory = config.simulation.node, settings.runtime_directory
     async with machine.served(pretended, directory, settings.root, settings.host_root) as host:
@@ -104,17 +113,64 @@ class Agent:
         self.config = Latest(config)
         self.membership = Membership(self._wanted, settings.environment, settings.account_directory)
         self.sections = Sections(self.membership.labels, Memory(settings.state_directory, self.membership.name))
+        self.section_files = SectionFiles(settings.environment)
         self._settling = anyio.Lock()
         self.inventory = Latest(Inventory())
         file = settings.config_file
         self._config_directory = None if file is None else str(file.absolute().parent)
         self._reload = anyio.Event()
         self._refused: list[str] = []
-        self._events_problem = ""
         self._host = host
+        self._serving = anyio.Event()
+        self.liveness = Liveness()
         self.kubelet = Kubelet(config.kubelet.device_plugin_directory)
-        self.scanner = Scanner(self.config, host, self.inventory)
-        self.publisher = Publisher(self.config, self.inventory, self.kubelet, host, self._suspect)
+        node_ip = settings.environment.get(NODE_IP, "")
+        seen = Latest(Inventory())
+        known = KnownFiles(settings.runtime_directory)
+        self.scanner = Scanner(self.config, host, seen, self.liveness, known, node_ip=node_ip)
+        words = Latest[Words]({})
+        self.judge = xpumd.Judge(self.config, words, directory=settings.runtime_directory)
+        self.monitor = Monitor(
+            self.config,
+            host,
+            seen,
+            self.inventory,
+            words=words,
+            doubt=self.scanner.hint,
+            directory=settings.runtime_directory,
+            marks_directory=settings.state_directory,
+        )
+        self.publisher = Publisher(
+            self.config,
+            self.inventory,
+            self.kubelet,
+            host,
+            self._suspect,
+            begin=self._begin,
+            liveness=self.liveness,
+            runtime_directory=settings.runtime_directory,
+        )
+        self._events: Counter[str] = Counter()
+        observer = Observer(
+            self.config,
+            self.inventory,
+            self.scanner,
+            self.publisher,
+            self.kubelet,
+            self._events,
+            judges=lambda: {} if self.judge.heard is None else {XPUMD: self.judge.heard},
+            cluster_problems=lambda: len(self.membership.problems),
+            missing=lambda: self.unready,
+        )
+        holders = Holders(lambda: self.config.value.kubelet.pod_resources_socket)
+        self.web = Web(self.config, settings.environment, observer.snapshot, self.liveness, holders)
+        self.notices = Notices(self.config, self.inventory, holders, self.membership, self.kubelet.directory)
+        watched = HealthObserver(
+            self.config, self.inventory, lambda: self.publisher.published, self.membership, lambda: self._waiting
+        )
+        evictor = Evictor(watched, holders, self.kubelet.directory)
+        self._reactions = (ConditionKeeper(watched), TaintKeeper(watched), evictor)
+        self.status = Status(observer.snapshot, holders, logs.history(), self._facts)
 
     async def run(self) -> None:
         """Run until a signal says stop; then end streams, unlink sockets and return."""
@@ -129,8 +185,14 @@ class Agent:
             group.start_soon(self._follow_kernel)
             group.start_soon(files.follow, self._directories, self._files_changed)
             group.start_soon(self.scanner.run)
+            group.start_soon(self.monitor.run)
+            group.start_soon(self.judge.run)
+            group.start_soon(self._answer_calls)
             group.start_soon(self.kubelet.watch)
             group.start_soon(self.publisher.run)
+            group.start_soon(self.web.run)
+            group.start_soon(self.notices.run)
+            group.start_soon(self._react)
         log.info("agent.stopped")
 
     async def _obey_signals(self, scope: anyio.CancelScope) -> None:
@@ -145,43 +207,77 @@ class Agent:
 
     async def _follow_kernel(self) -> None:
         """Follow the kernel's events; without them the tick still finds everything, later."""
-        while True:
-            try:
-                await kernel.follow(self._happened, self._missed)
-            except Exception as error:  # the border of one source
-                problem = str(error) if isinstance(error, OSError) else f"unexpected: {error!r}"
-                if problem != self._events_problem:
-                    log.error("events.unavailable", problem=problem, exc_info=not isinstance(error, OSError))
-                self._events_problem = problem
-            await anyio.sleep(EVENTS_AGAIN)
+
+        async def listen(works: Works) -> None:
+            def missed(*, overrun: bool) -> None:
+                works()  # whoever says this listens
+                self._missed(overrun=overrun)
+
+            await kernel.follow(self._happened, missed)
+
+        await listened(listen)
 
     def _happened(self, event: Event) -> None:
-        kinds = [each.name for each in self.config.value.devices.backends if event.subsystem in each.subsystems]
-        if kinds:
-            self.scanner.hint(kinds)
+        backends = [each for each in self.config.value.devices.backends if event.subsystem in each.subsystems]
+        if backends:
+            self._events[event.subsystem] += 1
+            self.judge.happened(event)
+            self.monitor.happened(event, backends)
+            self.scanner.hint(each.name for each in backends)
+
+    async def _begin(self) -> None:
+        """Take over the node: the agent before this one is gone, or there was none."""
+        await self.judge.recall()
+        await self.monitor.recall()
+        self._serving.set()
+
+    async def _answer_calls(self) -> None:
+        """Answer who asks on this node, once this is the agent that serves it."""
+        await self._serving.wait()
+        calls = {"mark": self._mark, "status": self.status.status, "explain": self.status.explain}
+        await control.serve(self._settings.runtime_directory, calls)
+
+    async def _react(self) -> None:
+        """Act on what is unhealthy, once this is the agent that serves the node."""
+        await self._serving.wait()
+        async with anyio.create_task_group() as group:
+            for each in self._reactions:
+                group.start_soon(each.run)
+
+    async def _mark(self, arguments: Mapping[str, str]) -> control.Answer:
+        words = (arguments.get(each, "") for each in ("device", "word", "reason"))
+        return control.Answer(lines=await self.monitor.mark(*words))
+
+    def _facts(self) -> Facts:
+        file = self._settings.config_file
+        node = self.membership.name or socket.gethostname()
+        return Facts(node, None if file is None else str(file), tuple(self._refused))
 
     def _suspect(self, kind: str) -> None:
         self.scanner.hint([kind])
 
     def _missed(self, *, overrun: bool) -> None:
-        self._events_problem = ""  # whoever says this listens
         if overrun:
             log.warning("events.overrun")
         self.scanner.hint()
+        self.monitor.look()
 
     @property
     def _cdi_directory(self) -> str:
         return self.config.value.cdi.directory.rstrip("/")  # as changes in it are told of
 
+    @property
+    def _info_directory(self) -> str:
+        return self.config.value.device_info.directory.rstrip("/")
+
     def _directories(self) -> dict[str, set[str]]:
         """Return the directories to watch, and of which kinds each one tells."""
-        kinds: dict[str, set[str]] = {self.kubelet.directory: set()}
+        kinds: dict[str, set[str]] = {self.kubelet.directory: set(), self._cdi_directory: set()}
         if self._config_directory is not None:
             kinds.setdefault(self._config_directory, set())
-        backends = self.config.value.devices.backends
-        if any(backend.cdi != "none" for backend in backends):
-            kinds.setdefault(self._cdi_directory, set())
-        for backend in backends:
+        others = {*self.section_files.directories, *filter(None, [self._info_directory])}
+        kinds |= {each: set() for each in others if each not in kinds}
+        for backend in self.config.value.devices.backends:
             for directory in backend.directories:
                 kinds.setdefault(self._host.root + directory, set()).add(backend.name)
         return kinds
@@ -193,7 +289,9 @@ class Agent:
             self.publisher.audit.hint()
         if self._cdi_directory in directories:
             self.publisher.cdi.look()
-        if self._config_directory in directories:
+        if self._info_directory in directories:
+            self.publisher.infos.look()
+        if not directories.isdisjoint({self._config_directory, *self.section_files.directories}):
             self._reload.set()
         if hinted := {kind for each in directories for kind in kinds.get(each, ())}:
             self.scanner.hint(hinted)
@@ -205,23 +303,29 @@ class Agent:
             await self.reload()
 
     async def reload(self) -> None:
-        """Read the file again; a valid change takes effect, an invalid one is refused and the last good one stays."""
+        """Read the files again; a valid change takes effect, an invalid one is refused and the last good one stays."""
         before = self._wanted.value
-        try:
-            config = await to_thread.run_sync(read, self._settings.config_file)
-        except ConfigError as error:
-            if error.problems != self._refused:
-                log.error("config.refused", problems=error.problems)
-            self._refused = error.problems
-            return
-        self._refused = []
+        config = await self._read_again() or before
         if config == before:
+            await self._settle()  # a file that continues a section may be another one
             return
         await _configure_log(config)
         self._wanted.set(config)
         await self._settle()
         self.membership.labels.set(self.membership.labels.value)  # whoever waits for labels learns for how long
         log.info("config.reloaded", restart_needed=_at_start_only(config) != _at_start_only(before))
+
+    async def _read_again(self) -> Config | None:
+        """Return what the file says, or `None` when it cannot be used."""
+        try:
+            config = await to_thread.run_sync(read, self._settings.config_file)
+        except ConfigError as error:
+            if error.problems != self._refused:
+                log.error("config.refused", problems=error.problems)
+            self._refused = error.problems
+            return None
+        self._refused = []
+        return config
 
     async def _follow_labels(self) -> None:
         """Let a change of the node's labels, and the end of waiting for them, take effect as a change of the file."""
@@ -243,21 +347,32 @@ class Agent:
         """Return the configuration of this node."""
         config = self._wanted.value
         resolution = await self.sections.settle(config)
-        return msgspec.structs.replace(config, devices=resolution.devices)
+        return msgspec.structs.replace(config, devices=await self.section_files.completed(resolution.devices))
+
+    @property
+    def _resolution(self) -> Resolution | None:
+        """Which sections are in force on this node; `None` while others are decided on, and not in force yet."""
+        resolution, whole = self.sections.resolution, self.section_files.whole
+        if resolution is None or whole is None or resolution.devices != whole.given:
+            return None
+        return resolution
+
+    @property
+    def _waiting(self) -> bool:
+        """Whether it is not known which devices this node should have."""
+        return self._resolution is None or self._resolution.basis is Basis.WAITING
 
     @property
     def unready(self) -> tuple[str, ...]:
         """What is missing until pods can get what this node has."""
-        resolution = self.sections.resolution
-        if resolution is not None and resolution.devices != self.config.value.devices:
-            resolution = None  # decided, and not in force yet
         return tuple(
             readiness.missing(
                 self.scanner.backends,
                 self.inventory.value,
                 self.publisher.published,
                 self.kubelet.incarnation.value,
-                resolution,
+                self._resolution,
+                refused=self.section_files.problems,
             )
         )
 

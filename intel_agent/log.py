@@ -11,12 +11,15 @@ import select
 import sys
 import threading
 import traceback
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
 import msgspec
+
+from intel_agent.history import History
 
 _RICH = sys.modules.get("rich")
 if _RICH is None:
@@ -55,6 +58,8 @@ class Writer:
         self._lines: queue.SimpleQueue[tuple[bytes, int] | None] = queue.SimpleQueue()
         self._waiting = 0
         self._dropped = 0
+        self.lost = 0
+        """How many events were lost, ever."""
         self._idle = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
@@ -74,6 +79,7 @@ class Writer:
         with self._idle:
             if self._waiting + len(line) > LIMIT:
                 self._dropped += 1
+                self.lost += 1
                 return
             self._queue(line, 1)
 
@@ -97,6 +103,7 @@ class Writer:
             with self._idle:
                 self._waiting -= len(line)
                 self._dropped += lost
+                self.lost += lost
                 if self._waiting == 0:
                     self._drained(lost)
         os.close(self._descriptor)
@@ -132,6 +139,9 @@ class _Output:
 
 
 _output = _Output(_RANK["info"], None, None)
+_count: Counter[tuple[str, str]] = Counter()
+_last: deque[Mapping[str, object]] = deque(maxlen=50)
+_history = History()
 _encoder = msgspec.json.Encoder(enc_hook=repr)
 
 
@@ -159,6 +169,26 @@ def configure(level: Level = "info", form: Format = "auto", descriptor: int = 1)
 def flush(seconds: float) -> bool:
     """Wait until every event is written, at most so long; return whether it is."""
     return _output.writer is None or _output.writer.flush(seconds)
+
+
+def counted() -> Mapping[tuple[str, str], int]:
+    """Return how many lines there were, by event and level."""
+    return dict(_count)
+
+
+def last() -> tuple[Mapping[str, object], ...]:
+    """Return the last lines, oldest first: time, level, event, and the keys of the event."""
+    return tuple(_last)
+
+
+def history() -> History:
+    """Return what was said last of each thing, also what was not written out."""
+    return _history
+
+
+def lost() -> int:
+    """Return how many lines could not be written since the output was configured."""
+    return 0 if _output.writer is None else _output.writer.lost
 
 
 def dropped() -> int:
@@ -213,6 +243,8 @@ def _write(line: bytes) -> None:
 
 
 def _gate(_logger: object, method: str, event: EventDict) -> EventDict:
+    if _RANK[method] >= _RANK["info"]:
+        _history.note(method, str(event.get("event", "")), event)
     if _RANK[method] < _output.rank:
         raise structlog.DropEvent
     return event
@@ -227,6 +259,7 @@ def _report(count: int) -> bytes:
 
 
 def _line(level: str, event: str, keys: Mapping[str, object]) -> bytes:
+    _count[event, level] += 1
     time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     record: dict[str, object] = {"time": time, "level": level, "event": event}
     for key, value in keys.items():
@@ -234,6 +267,7 @@ def _line(level: str, event: str, keys: Mapping[str, object]) -> bytes:
             record.setdefault(key, value)
         elif (error := _exception(value)) is not None:
             record["exception"] = "".join(traceback.format_exception(error)).rstrip()
+    _last.append(record)
     if _output.console is None:
         return _json(record)
     return _output.console(record).encode(errors="backslashreplace") + b"\n"
