@@ -11,7 +11,13 @@ from pathlib import Path
 
 import grpc
 
-from intel_agent._proto.v1beta1 import AllocateRequest, ContainerAllocateRequest, RegisterRequest
+from intel_agent._proto import v1
+from intel_agent._proto.v1beta1 import (
+    AllocateRequest,
+    ContainerAllocateRequest,
+    ListAndWatchResponse,
+    RegisterRequest,
+)
 
 SERVICE = "/v1beta1.DevicePlugin/"
 
@@ -96,3 +102,44 @@ def serving(directory: Path) -> Generator[tuple[Kubelet, float]]:
         yield kubelet, began
     finally:
         kubelet.stop()
+
+
+PODS = 110
+"""As many as kubelet has at most unless told otherwise."""
+
+
+@contextlib.contextmanager
+def holding(kubelet: Kubelet, path: Path) -> Generator[None]:
+    """Answer on the socket of pod-resources: each of 110 pods has a device, of one resource after the other."""
+    devices = {
+        resource: [each.id for each in ListAndWatchResponse.parse(plugin.lists[-1][1]).devices]
+        for resource, plugin in kubelet.plugins.items()
+    }
+    resources = sorted(devices)
+    pods: list[v1.PodResources] = []
+    for number in range(PODS):
+        ids = devices[resource := resources[number % len(resources)]]
+        has = v1.ContainerDevices(resource_name=resource, device_ids=[ids[number // len(resources) % len(ids)]])
+        container = v1.ContainerResources(name="main", devices=[has])
+        pods.append(v1.PodResources(name=f"pod-{number}", namespace="default", containers=[container]))
+    free = [v1.ContainerDevices(resource_name=resource, device_ids=ids) for resource, ids in devices.items()]
+    answers = {
+        "List": bytes(v1.ListPodResourcesResponse(pod_resources=pods)),
+        "GetAllocatableResources": bytes(v1.AllocatableResourcesResponse(devices=free)),
+    }
+    handlers = {
+        name: grpc.unary_unary_rpc_method_handler(_always(each), bytes, bytes) for name, each in answers.items()
+    }
+    server = grpc.server(ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("v1.PodResourcesLister", handlers),))
+    server.add_insecure_port(f"unix:{path}")
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop(None).wait()
+        path.unlink(missing_ok=True)
+
+
+def _always(answer: bytes) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+    return lambda _message, _context: answer

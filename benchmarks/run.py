@@ -37,17 +37,19 @@ RESOURCES = {
     "iaa.intel.com/wq-user-shared",
     "iaa.intel.com/wq-user-dedicated",
 }
+HOLD = 1.0
+"""How long a recovery must hold in the benchmark of it, in seconds."""
 SETTINGS = """
 log: {format: json}
 kubelet: {devicePluginDirectory: PLACE/plugins, podResourcesSocket: PLACE/pod-resources.sock}
-health: {lingerSeconds: 3600}
+health: {lingerSeconds: 3600, recoverySeconds: RECOVERY}
 devices: {gpu: {sharedDevNum: SHARES, enableMonitoring: true}}
 """
 
 
-def uevent(action: str, path: str, subsystem: str) -> None:
+def uevent(action: str, path: str, subsystem: str, *more: str) -> None:
     """Have the kernel broadcast an event of ours to everybody in this network namespace."""
-    fields = [f"{action}@{path}", f"ACTION={action}", f"DEVPATH={path}", f"SUBSYSTEM={subsystem}"]
+    fields = [f"{action}@{path}", f"ACTION={action}", f"DEVPATH={path}", f"SUBSYSTEM={subsystem}", *more]
     payload = b"".join(each.encode() + b"\0" for each in fields)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, KOBJECT_UEVENT) as kernel:
         kernel.bind((0, 0))
@@ -57,12 +59,13 @@ def uevent(action: str, path: str, subsystem: str) -> None:
 class Node:
     """The node's directory and the agent on it."""
 
-    def __init__(self, place: Path, machine: str = "bench", shares: int = 10) -> None:
+    def __init__(self, place: Path, machine: str = "bench", shares: int = 10, recovery: float = 0) -> None:
         self.root = place / "node"
         self.plugins = place / "plugins"
         self.plugins.mkdir()
         self._file = place / "agent.yaml"
         settings = SETTINGS.replace("PLACE", str(place)).replace("SHARES", str(shares))
+        settings = settings.replace("RECOVERY", str(recovery))
         self._file.write_text(settings, encoding="utf-8")
         self._log = place / "agent.log"
         disk.materialise(tree.node(machine), self.root)
@@ -72,7 +75,9 @@ class Node:
         """Run the agent and give its process id."""
         command = [sys.executable, "-m", "intel_agent", "run", "--config", str(self._file)]
         with self._log.open("wb") as log:
-            process = subprocess.Popen([*command, "--root", str(self.root), "--host-root", str(self.root)], stdout=log)
+            command += ["--root", str(self.root), "--host-root", str(self.root)]
+            command += ["--runtime-directory", f"{self.root}.run", "--state-directory", f"{self.root}.state"]
+            process = subprocess.Popen(command, stdout=log)
             try:
                 yield process.pid
             finally:
@@ -137,6 +142,44 @@ def plugs(node: Node, kubelet: Kubelet, times: int) -> list[float]:
         time.sleep(0.05)
     if not link.is_symlink():
         link.symlink_to(target)
+    return taken
+
+
+def wedges(kubelet: Kubelet, times: int) -> list[float]:
+    """Time from the message of a card that its driver gave up to the list in which it is Unhealthy."""
+    function = CARD.removeprefix("/sys")
+    taken: list[float] = []
+    for _ in range(times):
+        known = len(kubelet.plugins[GPU].lists)
+        began = time.monotonic()
+        uevent("change", f"{function}/drm/card0", "drm", "WEDGED=rebind,bus-reset")
+        taken.append(kubelet.wait_for_list(GPU, known) - began)
+        known = len(kubelet.plugins[GPU].lists)
+        uevent("bind", function, "pci", "DRIVER=xe")
+        kubelet.wait_for_list(GPU, known)
+        time.sleep(0.05)
+    return taken
+
+
+def recoveries() -> list[float]:
+    """Time from when a card's recovery held as long as it must to the list in which it is Healthy again.
+
+    Each card breaks once: it must hold for longer when the fault comes back.
+    """
+    taken: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="bench") as place:
+        node = Node(Path(place), recovery=HOLD)
+        with serving(node.plugins) as (kubelet, _), node.agent():
+            listed(kubelet)
+            for card in sorted((node.root / "sys/class/drm").glob("card?")):
+                path = f"/{card.resolve().relative_to(node.root.resolve() / 'sys')}"
+                function = path.removesuffix(f"/drm/{card.name}")
+                known = len(kubelet.plugins[GPU].lists)
+                uevent("change", path, "drm", "WEDGED=rebind,bus-reset")
+                kubelet.wait_for_list(GPU, known)
+                began = time.monotonic()
+                uevent("bind", function, "pci", "DRIVER=xe")
+                taken.append(kubelet.wait_for_list(GPU, known + 1) - began - HOLD)
     return taken
 
 
@@ -215,10 +258,12 @@ def main() -> None:
             share_of_core, switches = idle(process, 60 / share)
             report("idle: % of a core, context switches/s", [round(share_of_core * 100, 4), round(switches, 2)])
             report("uevent to list (ms)", milliseconds(plugs(node, kubelet, 1000 // share)))
+            report("WEDGED to list (ms)", milliseconds(wedges(kubelet, 1000 // share)))
             report("Allocate (ms)", milliseconds(allocations(kubelet, 2000 // share)))
             before = memory(process)
             allocations(kubelet, 100_000 // share)
             report("memory before and after 100,000 Allocate (MB)", [round(before, 1), round(memory(process), 1)])
+    report("held recovery to list (ms)", milliseconds(recoveries()))
     report("memory by ids in one resource, PSS (MB)", {shares: sized(shares) for shares in (1, 100, 10_000)})
 
 
