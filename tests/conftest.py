@@ -4,6 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import settings
+from thorough import some
+
+# What tests share says, too, what it compared when it fails.
+pytest.register_assert_rewrite("browser", "chart", "e2e", "image", "integration", "one_node", "qat_trees", "unit")
+
+# How long an example takes is a matter of the machine: a test that hangs runs into its own limit.
+settings.register_profile("untimed", deadline=None, max_examples=some(100))
+settings.load_profile("untimed")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The agent under test: a process of its own, for one kubelet and one simulated machine."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,8 +60,8 @@ class Agent:
         self._log.write_bytes(b"")
         command = [sys.executable, "-m", "intel_agent", "run", "--config", str(self._config)]
         command += ["--root", str(machine.root), "--host-root", str(machine.root)]
-        for each in ("state", "runtime"):
-            command += [f"--{each}-directory", str(place.base / f"{name}-{each}")]
+        self._runtime = place.base / f"{name}-runtime"
+        command += ["--state-directory", str(place.base / f"{name}-state"), "--runtime-directory", str(self._runtime)]
         if account is not None:
             command += ["--account-directory", str(account.directory)]
         self.process = Daemon(command, self._log, environment=None if account is None else account.environment)
@@ -80,6 +81,7 @@ class Agent:
                 "podResourcesSocket": str(self._place.pod_resources.socket),
             },
             "cdi": {"directory": str(self._place.cdi)},
+            "deviceInfo": {"directory": str(self._place.device_info)},
             "health": {"rescanSeconds": rescan_seconds, "lingerSeconds": LINGER_SECONDS},
             "devices": {**DEVICES, **sections},
             **(top or {}),
@@ -92,8 +94,18 @@ class Agent:
         self.process.start()
         return self
 
+    def text(self) -> str:
+        """Return the log as it is."""
+        return self._log.read_text()
+
+    def mark(self, device: str, word: str) -> None:
+        """Say what a device is to be, as an administrator does."""
+        command = [sys.executable, "-m", "intel_agent", "mark", device, word, "--runtime-directory", str(self._runtime)]
+        subprocess.run(command, check=True, capture_output=True, timeout=20)
+
     def log(self) -> list[LogLine]:
-        return [msgspec.json.decode(line, type=LogLine) for line in self._log.read_bytes().splitlines()]
+        complete = self._log.read_bytes().rpartition(b"\n")[0]
+        return [msgspec.json.decode(line, type=LogLine) for line in complete.splitlines()]
 
     def offered(self) -> dict[str, frozenset[str]]:
         """Return the machine's resources as kubelet knows them now."""

@@ -67,7 +67,7 @@ class NodeObject(msgspec.Struct, frozen=True):
 
 
 class Api:
-    """The API server, as its administrator sees it."""
+    """The API server, as its administrator sees it, or whoever has another token."""
 
     def __init__(self, namespace: MountNamespace, address: str, port: int, authority: Path) -> None:
         self.port = port
@@ -77,10 +77,16 @@ class Api:
         self._context = ssl.create_default_context(cafile=str(authority))
 
     def request(
-        self, method: str, path: str, body: Mapping[str, object] | None = None, *, content: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        content: str = "application/json",
+        token: str = "admin",
     ) -> bytes:
         data = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": "Bearer admin", "Content-Type": content}
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": content}
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         with self._network(), urllib.request.urlopen(request, timeout=10, context=self._context) as answer:
             text: bytes = answer.read()
@@ -167,9 +173,13 @@ class Cluster:
     def pod(self, name: str) -> Pod:
         return msgspec.json.decode(self.api.request("GET", f"{self.PODS}/{name}"), type=Pod)
 
-    def delete(self, name: str) -> None:
-        self.api.request("DELETE", f"{self.PODS}/{name}?gracePeriodSeconds=1")
-        eventually(lambda: not self.api.exists(f"{self.PODS}/{name}"), f"end of {name}", within=READY_SECONDS)
+    def delete(self, *names: str) -> None:
+        """Delete pods, all at once, and wait until they are gone."""
+        paths = [f"{self.PODS}/{name}" for name in names]
+        for path in paths:
+            self.api.request("DELETE", f"{path}?gracePeriodSeconds=1")
+        gone = f"end of {', '.join(names)}"
+        eventually(lambda: not any(map(self.api.exists, paths)), gone, within=READY_SECONDS)
 
     def kubeconfig(self, user: str = "admin") -> Path:
         return self._base / f"{user}.kubeconfig"

@@ -39,7 +39,8 @@ def _turn(item: pytest.Item) -> int:
     """
     if item.get_closest_marker("last") is not None:
         return 2
-    return {"test_own_node": -1, "test_cluster": 0}.get(item.path.stem, 1)
+    early = dict.fromkeys(("test_own_node", "test_notices", "test_health_in_cluster"), -1)
+    return {**early, "test_cluster": 0}.get(item.path.stem, 1)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

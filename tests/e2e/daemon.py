@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from .waiting import eventually
+from .waiting import PATIENCE, eventually
 
 STOP_SECONDS = 15.0
 """How long a process may take to end after SIGTERM."""
@@ -63,6 +63,7 @@ class Daemon:
         """
         if self._process is None:
             return 0
+        within = max(within, PATIENCE)
         try:
             return self._process.wait(within)
         except subprocess.TimeoutExpired as error:

@@ -27,6 +27,7 @@ class Place(NamedTuple):
     device_plugins: Path
     pod_resources: PodResources
     cdi: Path
+    device_info: Path
 
 
 class Kubelet:

@@ -2,10 +2,11 @@
 
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from intel_agent.simulation.disk import add, change, materialise, remove
-from intel_agent.simulation.tree import Tree
+from intel_agent.simulation.tree import Tree, ancestors, parse
 
 I915 = "gpu.intel.com/i915"
 XE = "gpu.intel.com/xe"
@@ -148,15 +149,17 @@ TREE = f"""
 
 CARD0 = "/sys/devices/pci0000:3a/0000:3a:00.0"
 CARD1 = "/sys/devices/pci0000:3b/0000:3b:00.0"
+CARD2 = "/sys/devices/pci0000:4d/0000:4d:00.0"
 DEDICATED_QUEUE = "/sys/devices/pci0000:6a/0000:6a:01.0/dsa0/wq0.0"
 
 
 class Machine:
     """The machine's /sys and /dev below one directory; devices are plugged and unplugged by their path in sysfs."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, tree: str = TREE) -> None:
         self.root = root
-        materialise(TREE, root)
+        self._tree = parse(tree)
+        materialise(self._tree, root)
 
     def unplug(self, path: str) -> Tree:
         """Remove a device with its nodes and links, and return all that belongs to it."""
@@ -169,5 +172,23 @@ class Machine:
         """Give a file of /sys another text."""
         change(self.root, path, text)
 
+    def become(self, other: Tree) -> Tree:
+        """Have the devices of another machine, at a time when nobody looks, and return those that it had.
+
+        What is not of a machine stays: mounts, and the nodes that every machine has.
+        """
+        before, self._tree = self._tree, other
+        for path in map(self._below, before.entries):
+            if not path.is_dir() or path.is_symlink():
+                path.unlink()
+        for name in sorted({each for path in before.entries for each in (path, *ancestors(path))}, reverse=True):
+            with suppress(OSError):  # not empty, or unlinked above
+                self._below(name).rmdir()
+        add(self.root, other)
+        return before
+
     def scrap(self) -> None:
         shutil.rmtree(self.root)
+
+    def _below(self, path: str) -> Path:
+        return self.root / path.removeprefix("/")

@@ -56,6 +56,7 @@ class Node:
         self.namespace = MachineNamespace(*mounts, machine) if machine else MountNamespace(*mounts)
         self.cdi = self.namespace.file("/run/cdi") if machine else self.base / "cdi"
         self.cdi.mkdir()
+        self.device_info = self.base / "device-info"
         self.kubelet = Kubelet(binaries("kubernetes") / "kubelet", self.base, self.namespace, self._cgroup, kubeconfig)
         self.runtime = Containerd(
             binaries("containerd"),
@@ -73,7 +74,7 @@ class Node:
 
     @property
     def place(self) -> Place:
-        return Place(self.base, self.kubelet.device_plugins, self.pod_resources, self.cdi)
+        return Place(self.base, self.kubelet.device_plugins, self.pod_resources, self.cdi, self.device_info)
 
     def start(self, settings: Mapping[str, object] | None = None) -> None:
         """Start everything, kubelet with settings above the usual ones."""
@@ -108,8 +109,8 @@ class Node:
 
     def report(self, pod: str, container: str = "main") -> Report:
         """Return what a container of a running pod found inside when it started last."""
-        logs = self.kubelet.pod_logs.glob(f"default_{pod}_*/{container}/*.log")
-        last = max(logs, key=lambda log: int(log.stem))
+        directory = self.kubelet.pod_logs / f"default_{pod}_{self.pods()[pod].metadata.uid}"
+        last = max((directory / container).glob("*.log"), key=lambda log: int(log.stem))
         return eventually(lambda: parse_report(last.read_text()), f"report of {pod}", within=POD_SECONDS)
 
     def remove_pods(self) -> None:

@@ -12,7 +12,7 @@ from intel_agent._proto.v1 import PodResourcesListerStub
 
 T = TypeVar("T")
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 """Seconds that one call may take."""
 
 

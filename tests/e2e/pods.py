@@ -98,9 +98,10 @@ class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Metadata(msgspec.Struct, frozen=True):
-    """The name of a pod."""
+    """What a pod is called: its uid is no other pod's, also of a later one with its name."""
 
     name: str
+    uid: str
 
 
 class Pod(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """Another device plugin, to see what the agent does when somebody else takes its resource.
 
-As a program: `python -m e2e.rival DIRECTORY RESOURCE ID...` registers with the kubelet of a directory and stays.
+As a program: `python -m e2e.rival DIRECTORY ENDPOINT RESOURCE ID...` registers with a directory's kubelet and stays.
 """
 
 import asyncio
@@ -32,10 +32,10 @@ DEADLINE = 15.0
 
 
 @contextmanager
-def rival(node: Node, resource: str, ids: Collection[str]) -> Generator[None, None, None]:
+def rival(node: Node, resource: str, ids: Collection[str], *, endpoint: str = ENDPOINT) -> Generator[None, None, None]:
     """Offer devices of a resource, whoever offers it already, until the block ends."""
     directory = node.kubelet.device_plugins
-    command = [sys.executable, "-m", "e2e.rival", str(directory), resource, *ids]
+    command = [sys.executable, "-m", "e2e.rival", str(directory), endpoint, resource, *ids]
     paths = {"PYTHONPATH": str(Path(__file__).parents[1])}
     plugin = Daemon(command, node.base / "rival.log", environment=paths)
     plugin.start()
@@ -46,7 +46,7 @@ def rival(node: Node, resource: str, ids: Collection[str]) -> Generator[None, No
         yield
     finally:
         plugin.kill()
-        (directory / ENDPOINT).unlink(missing_ok=True)
+        (directory / endpoint).unlink(missing_ok=True)
 
 
 class Plugin(DevicePluginBase):
@@ -63,15 +63,15 @@ class Plugin(DevicePluginBase):
         await asyncio.Event().wait()
 
 
-async def serve(directory: Path, resource: str, ids: Collection[str]) -> None:
+async def serve(directory: Path, endpoint: str, resource: str, ids: Collection[str]) -> None:
     """Register and stay, for ever."""
     server = Server([Plugin(ids)])
-    await server.start(path=str(directory / ENDPOINT))
-    request = RegisterRequest(version="v1beta1", endpoint=ENDPOINT, resource_name=resource)
+    await server.start(path=str(directory / endpoint))
+    request = RegisterRequest(version="v1beta1", endpoint=endpoint, resource_name=resource)
     async with Channel(path=str(directory / "kubelet.sock")) as channel:
         await RegistrationStub(channel).register(request, timeout=DEADLINE)
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1]), sys.argv[2], sys.argv[3:]))
+    asyncio.run(serve(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:]))

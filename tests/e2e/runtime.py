@@ -4,9 +4,11 @@ import json
 import os
 import signal
 import subprocess
+from base64 import b64decode
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from .daemon import Daemon
 from .image import IMAGE, write_image
@@ -126,9 +128,25 @@ class Containerd:
         filters = f'labels."io.kubernetes.pod.name"=={pod}'
         return frozenset(self.ctr("containers", "list", "--quiet", filters).split())
 
+    def annotations(self, container: str) -> dict[str, str]:
+        """Return the annotations that kubelet gave to a container."""
+        annotations: dict[str, str] = self._told_of(container)["annotations"]
+        return annotations
+
+    def cdi_names(self, container: str) -> frozenset[str]:
+        """Return the CDI devices that kubelet asked for."""
+        return frozenset(str(each["name"]) for each in self._told_of(container).get("CDI_devices", ()))
+
     def ctr(self, *arguments: str) -> str:
         command = [str(self._ctr), "--address", str(self.socket), "--namespace", "k8s.io", *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+    def _told_of(self, container: str) -> dict[str, Any]:
+        """Return what kubelet said of a container: CRI's ContainerConfig."""
+        info = json.loads(self.ctr("containers", "info", container))
+        metadata = json.loads(b64decode(info["Extensions"]["io.cri-containerd.container.metadata"]["value"]))
+        config: dict[str, Any] = metadata["Metadata"]["Config"]
+        return config
 
     def _succeeds(self, *arguments: str) -> bool:
         try:

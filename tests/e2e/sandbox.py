@@ -125,7 +125,7 @@ DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom",
 
 SUBMOUNTS = (
     *("/dev/pts", "/dev/shm"),
-    *(f"/sys/{path}" for path in ("fs", "kernel", "module", "firmware", "power", "block", "devices/system")),
+    *(f"/sys/{path}" for path in ("fs", "kernel/mm", "module", "firmware", "power", "block", "devices/system")),
 )
 """What they need of the real /sys and /dev; no simulated machine has anything there."""
 

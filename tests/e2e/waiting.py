@@ -8,15 +8,20 @@ T = TypeVar("T")
 
 INTERVAL = 0.05
 """Seconds between two looks at a condition."""
+PATIENCE = 60.0
+"""Seconds that anything is waited for at least: they cost nothing when all is well, and a loaded machine may stall."""
 
 
 def eventually(condition: Callable[[], T | None], what: str, *, within: float) -> T:
     """
     Return the first true value of the condition.
 
+    `within` is how long it takes at most where there is nothing else to do: `PATIENCE` is granted anyway.
+
     Raises:
-        TimeoutError: the condition did not become true within so many seconds; `what` says which.
+        TimeoutError: the condition did not become true in time; `what` says which.
     """
+    within = max(within, PATIENCE)
     deadline = monotonic() + within
     while not (value := condition()):
         if monotonic() > deadline:

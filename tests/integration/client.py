@@ -1,7 +1,7 @@
 """A device plugin's client made with another gRPC library (grpcio), and bytes instead of its own messages."""
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
@@ -10,7 +10,9 @@ from anyio import to_thread
 
 from intel_agent._proto import v1beta1
 
-DEADLINE = 5.0
+from .waiting import PATIENCE
+
+DEADLINE = PATIENCE
 
 
 class Stream(Protocol):
@@ -134,6 +136,11 @@ class Watch:
 
     async def health(self) -> dict[str, str]:
         return {each.id: each.health for each in await self.message()}
+
+    async def until(self, health: Mapping[str, str]) -> None:
+        """Wait for a message that says this; a look in the middle of an unplug may make another one before."""
+        while await self.health() != health:
+            pass
 
     def _next(self) -> bytes:
         try:

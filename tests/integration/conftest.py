@@ -8,14 +8,23 @@ from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster
+from machines import MEMORY, removed
 
+from intel_agent import control
 from intel_agent import log as logs
+from intel_agent.cluster import membership
+from intel_agent.health import xpumd
+from intel_agent.publish import deviceplugin, grants, holdings, publisher
+from intel_agent.publish import kubelet as kubelet_module
+from intel_agent.reactions import observer
 from intel_agent.simulation.kubelet import SimulatedKubelet
 from intel_agent.sources import files
 
+from .apiserver import ApiServer, apiserver
 from .log import Log, unexpected
 from .node import Node, made
 from .running import Running, running
+from .waiting import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -33,14 +42,31 @@ def machine() -> str:
 @pytest.fixture
 def node(machine: str) -> Iterator[Node]:
     # A socket's path has room for 107 letters only: pytest's own folders are too deep.
-    with tempfile.TemporaryDirectory(prefix="ia") as base:
-        yield made(Path(base), machine)
+    base = Path(tempfile.mkdtemp(prefix="ia", dir=MEMORY))
+    yield made(base, machine)
+    removed(base)
 
 
 @pytest.fixture
 async def kubelet(node: Node) -> AsyncIterator[SimulatedKubelet]:
     async with node.kubelet() as kubelet:
         yield kubelet
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
+    """Give an API server, which agents try again soon when it does not do what they want."""
+    monkeypatch.setattr(membership, "SLOWEST", 0.2)
+    with apiserver(tmp_path / "account") as server:
+        yield server
+
+
+@pytest.fixture
+def swift_reactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the agent react at once to what is unhealthy."""
+    monkeypatch.setattr(observer, "SLOWEST", 0.2)
+    monkeypatch.setattr(observer, "SETTLING", 0.0)
+    monkeypatch.setattr(observer, "TICK", 0.1)
 
 
 @pytest.fixture
@@ -51,6 +77,24 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
         monkeypatch.setattr(logs, "configure", partial(logs.configure, descriptor=file.fileno()))
         yield log
     sys.stdout.write(log.path.read_text())
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the agent let go of what is gone, and ask again who holds what, as soon as it may."""
+    monkeypatch.setattr(publisher, "RECHECK", 0.05)
+    monkeypatch.setattr(grants, "SETTLE", 0.1)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the agent wait for others as long as tests do: whoever shows what a deadline does has one of his own."""
+    monkeypatch.setattr(deviceplugin, "ALLOCATE_DEADLINE", PATIENCE)
+    monkeypatch.setattr(kubelet_module, "IDENTIFY_DEADLINE", PATIENCE)
+    monkeypatch.setattr(holdings, "DEADLINE", PATIENCE)
+    monkeypatch.setattr(control, "DEADLINE", PATIENCE)
+    monkeypatch.setattr(control, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(xpumd, "ASKING", PATIENCE)
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,7 @@
 """The plugin-facing part of a kubelet, made with another gRPC library: judges Register from inside its handler."""
 
 import socket
-from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Protocol
 
 from intel_agent._proto import v1beta1
 
-from .client import GRPC, Client
+from .client import Client
+from .served import once, served
 
 
 class _Context(Protocol):
@@ -54,14 +54,5 @@ class OtherKubelet:
 def other_kubelet(directory: Path) -> Generator[OtherKubelet]:
     """Serve kubelet.sock in the directory until the block ends."""
     kubelet = OtherKubelet(directory)
-    handler: Callable[..., object] = GRPC.unary_unary_rpc_method_handler
-    server = GRPC.server(ThreadPoolExecutor(8))
-    server.add_generic_rpc_handlers(
-        (GRPC.method_handlers_generic_handler("v1beta1.Registration", {"Register": handler(kubelet.register)}),)
-    )
-    server.add_insecure_port(f"unix:{directory}/kubelet.sock")
-    server.start()
-    try:
+    with served(directory / "kubelet.sock", "v1beta1.Registration", Register=once(kubelet.register)):
         yield kubelet
-    finally:
-        server.stop(None).wait(5)

@@ -13,9 +13,9 @@ from anyio import to_thread
 
 from .log import Line, parsed
 from .node import Node
-from .waiting import until
+from .waiting import PATIENCE, until
 
-STOP_SECONDS = 5.0
+STOP_SECONDS = PATIENCE
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Process:
         complete = self.output.read_bytes().rpartition(b"\n")[0]
         return [line for line in parsed(complete) if event in {None, line.event}]
 
-    async def until_logged(self, event: str, *, times: int = 1, within: float = 10.0) -> list[Line]:
+    async def until_logged(self, event: str, *, times: int = 1, within: float = PATIENCE) -> list[Line]:
         """Wait for so many lines of the event."""
 
         def there() -> list[Line]:
@@ -66,7 +66,8 @@ def process(
     """Start `intel-agent run` on the node, by way of `before`, with more `arguments`; kill it when the block ends."""
     output = node.base / f"{name}.log"
     command = [*before, sys.executable, "-m", "intel_agent", "run", "--config", str(node.config)]
-    command += ["--root", str(node.root), "--host-root", str(node.root), *arguments]
+    command += ["--root", str(node.root), "--host-root", str(node.root)]
+    command += ["--runtime-directory", str(node.runtime), "--state-directory", str(node.state), *arguments]
     with output.open("ab") as file:
         popen = subprocess.Popen(
             command,

@@ -1,6 +1,6 @@
 """A device plugin of somebody else: serves where it is told to, and registers like the Go plugins do."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,10 +12,11 @@ from intel_agent._proto import v1beta1
 
 
 class Rival(v1beta1.DevicePluginBase):
-    """Lists its own devices until `end` is set, and hands out nothing but their names."""
+    """Lists its own devices until `end` is set, and hands out their names, and their nodes where it knows any."""
 
-    def __init__(self, ids: Sequence[str]) -> None:
+    def __init__(self, ids: Sequence[str], nodes: Mapping[str, tuple[str, str]]) -> None:
         self.ids = ids
+        self.nodes = nodes
         self.end = anyio.Event()
         self.asked = 0
 
@@ -30,16 +31,28 @@ class Rival(v1beta1.DevicePluginBase):
     async def allocate(self, message: v1beta1.AllocateRequest) -> v1beta1.AllocateResponse:
         return v1beta1.AllocateResponse(
             container_responses=[
-                v1beta1.ContainerAllocateResponse(envs={"OLD": " ".join(each.devices_ids)})
+                v1beta1.ContainerAllocateResponse(
+                    envs={"OLD": " ".join(each.devices_ids)},
+                    devices=[self._node(identifier) for identifier in each.devices_ids if identifier in self.nodes],
+                )
                 for each in message.container_requests
             ]
         )
 
+    def _node(self, identifier: str) -> v1beta1.DeviceSpec:
+        path, on_host = self.nodes[identifier]
+        return v1beta1.DeviceSpec(container_path=path, host_path=on_host, permissions="rw")
+
 
 @asynccontextmanager
-async def rival(socket: Path, ids: Sequence[str] = ("rival0", "rival1")) -> AsyncGenerator[Rival]:
-    """Serve a rival on `socket` until the block ends; its stream ends then, and its socket file goes."""
-    plugin = Rival(ids)
+async def rival(
+    socket: Path, ids: Sequence[str] = ("rival0", "rival1"), nodes: Mapping[str, tuple[str, str]] | None = None
+) -> AsyncGenerator[Rival]:
+    """Serve a rival on `socket` until the block ends; its stream ends then, and its socket file goes.
+
+    `nodes` are what its devices are, by id: their path in a container and on the host.
+    """
+    plugin = Rival(ids, nodes or {})
     server = Server([plugin])
     await server.start(path=str(socket))
     try:
@@ -54,5 +67,5 @@ async def rival(socket: Path, ids: Sequence[str] = ("rival0", "rival1")) -> Asyn
 async def register(kubelet: Path, endpoint: str, resource: str) -> None:
     async with Channel(path=str(kubelet)) as channel:
         await v1beta1.RegistrationStub(channel).register(
-            v1beta1.RegisterRequest(version="v1beta1", endpoint=endpoint, resource_name=resource), timeout=5
+            v1beta1.RegisterRequest(version="v1beta1", endpoint=endpoint, resource_name=resource), timeout=60
         )

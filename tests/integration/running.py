@@ -42,13 +42,26 @@ class Running:
         return {each: line.health.value for line in lines for each in line.ids}
 
     @property
+    def looked(self) -> bool:
+        """Whether the agent has looked at every kind."""
+        return len(self.agent.inventory.value.found) == len(self.agent.config.value.devices.backends)
+
+    @property
     def registered(self) -> frozenset[str]:
         return frozenset(name for name, each in self.published.items() if each.registration.registered is not None)
 
-    async def until_registered(self, resources: Iterable[str] = EVERYTHING, *, within: float = 5.0) -> "Running":
-        """Wait until kubelet has taken these resources."""
+    def told(self, resource: str) -> bool:
+        """Whether kubelet has the present list of the resource, or is no simulated one: that cannot be asked."""
+        if not self.node.kubelets:
+            return True
+        known = self.node.kubelets[-1].resources().get(resource)
+        return known is not None and {each.id: each.health for each in known.devices} == self.health(resource)
+
+    async def until_registered(self, resources: Iterable[str] = EVERYTHING) -> "Running":
+        """Wait until kubelet has taken these resources, and has a list of each."""
         wanted = frozenset(resources)
-        await until(lambda: wanted <= self.registered, f"registration of all of {sorted(wanted)}", within=within)
+        await until(lambda: wanted <= self.registered, f"registration of all of {sorted(wanted)}")
+        await until(lambda: all(map(self.told, wanted)), f"lists of all of {sorted(wanted)}")
         return self
 
     @contextmanager
@@ -66,6 +79,7 @@ async def running(
         node.config,
         root or str(node.root),
         str(node.root),
+        runtime_directory=str(node.runtime),
         state_directory=str(node.state),
         account_directory=account,
         environment=environment or {},

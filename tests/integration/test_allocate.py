@@ -15,7 +15,7 @@ from intel_agent.simulation.kubelet import AdmissionError, SimulatedKubelet
 from intel_agent.sources import scan
 
 from .client import RefusedError
-from .node import DEDICATED_DSA, ENCLAVE, EVERYTHING, I915, SHARED_DSA, XE, XE_CARD, Node
+from .node import DEDICATED_DSA, ENCLAVE, EVERYTHING, I915, SHARED_DSA, XE, XE_CARD, Node, mended
 from .running import Running, running
 from .waiting import until
 
@@ -81,10 +81,10 @@ async def test_row_35_is_asked_only_where_there_is_a_policy(agent: Running, kube
     for resource in EVERYTHING:
         with agent.client(resource) as client:
             options[resource] = (await client.options()).get_preferred_allocation_available
-    assert {resource for resource, asked in options.items() if asked} == {I915, XE}
+    assert {resource for resource, asked in options.items() if asked} == {I915, XE, "qat.intel.com/cy"}
     await kubelet.admit("worker", dict.fromkeys(EVERYTHING, 1))
     asked = {each.resource for each in kubelet.transcript if each.what == "prefer"}
-    assert asked == {I915, XE}
+    assert asked == {I915, XE, "qat.intel.com/cy"}
 
 
 async def test_row_35_without_a_policy_there_is_no_opinion(agent: Running) -> None:
@@ -143,14 +143,13 @@ async def test_row_40_a_node_that_does_not_answer_costs_one_call(
     answers = threading.Event()
 
     def stuck(*_: object) -> None:
-        answers.wait(10)
+        answers.wait(60)
 
     monkeypatch.setattr(deviceplugin, "_check_nodes", stuck)
     try:
         with agent.client(XE) as client, agent.client(I915) as other:
-            watch = client.watch(within=10)
+            watch = client.watch()
             assert await watch.health() == {"card0-0": "Healthy"}
-            start = anyio.current_time()
             async with anyio.create_task_group() as group:
 
                 async def refused() -> None:
@@ -162,8 +161,8 @@ async def test_row_40_a_node_that_does_not_answer_costs_one_call(
                 assert await other.watch().health() == {"card1-0": "Healthy"}
                 await agent.node.unplug(XE_CARD)
                 agent.hint()
-                assert await watch.health() == {"card0-0": "Unhealthy"}
-            assert anyio.current_time() - start < 5.0  # the node would answer after 10 s, the pipe never
+                await watch.until({"card0-0": "Unhealthy"})
+            assert not answers.is_set()  # all that, and the node has not answered
     finally:
         answers.set()
 
@@ -176,17 +175,10 @@ async def test_row_40_a_driver_that_hangs_does_not_keep_allocate_waiting(node: N
         agent.hint()
         await kubelet.wait_for(lambda seen: seen[XE].allocatable == 0)
         with agent.client(XE) as client, agent.client(I915) as other:
-            start = anyio.current_time()
             with pytest.raises(RefusedError, match="unreadable"):
                 await client.allocate(["card0-0"])
             assert (await other.allocate(["card1-0"]))[0].devices != []
-            assert anyio.current_time() - start < 5.0  # the node would answer after 10 s, the pipe never
-        await to_thread.run_sync(_release, pipe)
-
-
-def _release(pipe: Path) -> None:
-    with pipe.open("wb") as writer:
-        writer.write(b"0\n")
+        await to_thread.run_sync(mended, pipe)
 
 
 async def test_row_41_every_path_is_a_device_node_that_exists(agent: Running, kubelet: SimulatedKubelet) -> None:
@@ -267,7 +259,7 @@ async def test_row_57_start_needs_nothing(agent: Running) -> None:
 async def test_row_71_what_is_healthy_is_accepted_and_nothing_else(node: Node, kubelet: SimulatedKubelet) -> None:
     node.configure(devices={"gpu": {"sharedDevNum": 2}, "dsa": {"sharedDevNum": 3}})
     async with running(node) as agent:
-        await until(lambda: len(agent.agent.inventory.value.found) == 4, "first looks")
+        await until(lambda: agent.looked, "first looks")
         resources = agent.agent.inventory.value.resources
         await agent.until_registered(resources)
         await kubelet.wait_for(lambda seen: resources.keys() <= seen.keys())

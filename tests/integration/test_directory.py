@@ -3,15 +3,20 @@
 import os
 import shlex
 
+import anyio
 import pytest
 from anyio import to_thread
+from machines import removed
 
 from intel_agent.errors import DirectoryGoneError
-from intel_agent.publish.kubelet import Kubelet
+from intel_agent.publish.kubelet import Incarnation, Kubelet
 from intel_agent.simulation.kubelet import SimulatedKubelet
 
-from .node import EVERYTHING, Node, removed
+from .log import Log
+from .node import EVERYTHING, Node
 from .process import process
+from .running import running
+from .waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -19,7 +24,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace of 
 
 
 async def offered(kubelet: SimulatedKubelet) -> None:
-    await kubelet.wait_for(lambda seen: {each.name for each in seen.values() if each.allocatable} >= EVERYTHING, 10)
+    await kubelet.wait_for(lambda seen: {each.name for each in seen.values() if each.allocatable} >= EVERYTHING)
 
 
 async def test_outside_of_a_pod_a_new_directory_is_served(node: Node) -> None:
@@ -51,7 +56,7 @@ async def test_a_dead_mount_of_the_directory_ends_the_agent(node: Node) -> None:
             await to_thread.run_sync(removed, real)
             # A new directory under the old name is not behind the mount.
             async with node.kubelet():
-                assert await agent.wait(10) == 1
+                assert await agent.wait() == 1
         assert "this mount of it is dead" in agent.output.read_text()
         assert "Traceback" not in agent.output.read_text()
 
@@ -59,8 +64,8 @@ async def test_a_dead_mount_of_the_directory_ends_the_agent(node: Node) -> None:
 async def test_a_directory_that_is_gone_for_good_is_told_apart(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     stat = os.stat
 
-    def dead(path: str) -> os.stat_result:
-        status = stat(path)
+    def dead(path: str, *, follow_symlinks: bool = True) -> os.stat_result:
+        status = stat(path, follow_symlinks=follow_symlinks)
         if path == str(node.plugins):
             return os.stat_result((*status[:3], 0, *status[4:]))
         return status
@@ -69,6 +74,25 @@ async def test_a_directory_that_is_gone_for_good_is_told_apart(node: Node, monke
     monkeypatch.setattr(os, "stat", dead)
     with pytest.raises(DirectoryGoneError, match="was removed on the host"):
         await kubelet.watch()
+
+
+@pytest.mark.usefixtures("kubelet")
+async def test_who_registers_leaves_it_to_whoever_watches_to_say_so(
+    node: Node, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, found_out = Kubelet.seen, list[str]()
+
+    async def gone(kubelet: Kubelet) -> Incarnation | None:
+        if "Registration" not in (name := anyio.get_current_task().name or ""):
+            return await seen(kubelet)
+        found_out.append(name)
+        raise DirectoryGoneError
+
+    monkeypatch.setattr(Kubelet, "seen", gone)
+    async with running(node) as agent:
+        await until(lambda: len(found_out) == len(EVERYTHING), "registrations")
+        assert agent.registered == frozenset()
+    assert await log.lines("registration.failed") == []
 
 
 async def test_an_agent_starts_before_the_directory_is_there(node: Node) -> None:

@@ -15,7 +15,7 @@ from intel_agent.sources import kernel, scan
 from .log import Log
 from .node import EVERYTHING, I915, XE, XE_CARD, Node
 from .running import Running, running
-from .waiting import until
+from .waiting import PATIENCE, until
 
 pytestmark = pytest.mark.anyio
 
@@ -89,9 +89,7 @@ async def test_signals(node: Node, kubelet: SimulatedKubelet, log: Log) -> None:
         await kubelet.wait_for(lambda seen: seen[I915].allocatable == 4)
         os.kill(os.getpid(), signal.SIGTERM)
         await until(lambda: not any(node.socket(each).exists() for each in EVERYTHING), "end")
-        with anyio.fail_after(5):
-            while not await log.lines("agent.stopped"):
-                await anyio.sleep(0.01)
+        await log.until_logged("agent.stopped")
 
 
 async def test_a_lock_that_cannot_be_opened_is_logged_and_tried_again(
@@ -100,7 +98,7 @@ async def test_a_lock_that_cannot_be_opened_is_logged_and_tried_again(
     lock = node.plugins / ".intel-agent.lock"
     lock.mkdir()
     async with running(node) as agent:
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE):
             while not [line for line in await log.lines() if line.level in {"warning", "error"}]:
                 await anyio.sleep(0.01)
         assert agent.registered == frozenset()

@@ -42,17 +42,8 @@ class ConfigMap:
         draft.rename(self.directory / "..data")
 
 
-async def logged(log: Log, event: str, times: int = 1) -> None:
-    with anyio.fail_after(5):
-        while len(await log.lines(event)) < times:
-            await anyio.sleep(0.02)
-
-
-async def test_more_shares_and_fewer(
-    node: Node, kubelet: SimulatedKubelet, monkeypatch: pytest.MonkeyPatch, log: Log
-) -> None:
-    monkeypatch.setattr(publisher, "RECHECK", 0.1)
-    monkeypatch.setattr(grants, "SETTLE", 0.1)
+@pytest.mark.usefixtures("impatient")
+async def test_more_shares_and_fewer(node: Node, kubelet: SimulatedKubelet, log: Log) -> None:
     async with running(node) as agent:
         await agent.until_registered()
         await kubelet.wait_for(lambda seen: all(each.allocatable for each in seen.values()))
@@ -89,11 +80,11 @@ async def test_an_invalid_file_is_refused_once_and_the_last_good_one_stays(
         for _ in range(3):
             node.configure(devices={"gpu": {"sharedDevNum": 0}, "gqu": {}})
             await agent.agent.reload()
-        await logged(log, "config.refused")
+        await log.until_logged("config.refused")
         node.write_config("log: [")
-        await logged(log, "config.refused", 2)
+        await log.until_logged("config.refused", times=2)
         node.config.unlink()
-        await logged(log, "config.refused", 3)
+        await log.until_logged("config.refused", times=3)
         assert kubelet.resources()[XE].allocatable == 2
         assert agent.agent.config.value.devices.gpu.shared_dev_num == 2
         refusals = await log.lines("config.refused")
@@ -103,11 +94,8 @@ async def test_an_invalid_file_is_refused_once_and_the_last_good_one_stays(
         await kubelet.wait_for(lambda seen: seen[XE].allocatable == 5)
 
 
-async def test_a_disabled_kind_departs_and_comes_back(
-    node: Node, kubelet: SimulatedKubelet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(publisher, "RECHECK", 0.1)
-    monkeypatch.setattr(grants, "SETTLE", 0.1)
+@pytest.mark.usefixtures("impatient")
+async def test_a_disabled_kind_departs_and_comes_back(node: Node, kubelet: SimulatedKubelet) -> None:
     async with running(node) as agent:
         await agent.until_registered()
         await kubelet.wait_for(lambda seen: all(each.allocatable for each in seen.values()))
@@ -122,11 +110,8 @@ async def test_a_disabled_kind_departs_and_comes_back(
     assert kubelet.violations == []
 
 
-async def test_a_held_device_is_not_shared_by_a_reload(
-    node: Node, kubelet: SimulatedKubelet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(publisher, "RECHECK", 0.1)
-    monkeypatch.setattr(grants, "SETTLE", 0.1)
+@pytest.mark.usefixtures("impatient")
+async def test_a_held_device_is_not_shared_by_a_reload(node: Node, kubelet: SimulatedKubelet) -> None:
     async with running(node) as agent:
         await agent.until_registered()
         await kubelet.wait_for(lambda seen: all(each.allocatable for each in seen.values()))
@@ -145,13 +130,13 @@ async def test_a_device_that_is_being_handed_out_alone_is_not_shared_by_a_reload
 ) -> None:
     """Kubelet tells of a holder only when its pod is admitted; until then only the agent knows."""
     monkeypatch.setattr(publisher, "RECHECK", 0.05)
-    monkeypatch.setattr(grants, "SETTLE", 0.5)
-    monkeypatch.setattr(deviceplugin, "ALLOCATE_DEADLINE", 10.0)
+    monkeypatch.setattr(grants, "SETTLE", 3600)
+    monkeypatch.setattr(deviceplugin, "ALLOCATE_DEADLINE", 60.0)
     gate, entered = threading.Event(), threading.Event()
 
     def slow(*_: object) -> None:
         entered.set()
-        gate.wait(10)
+        gate.wait(60)
 
     monkeypatch.setattr(deviceplugin, "_check_nodes", slow)
     async with running(node) as agent:
@@ -169,15 +154,13 @@ async def test_a_device_that_is_being_handed_out_alone_is_not_shared_by_a_reload
                     assert agent.health(XE) == held
                 gate.set()
             assert agent.health(XE) == held
+        monkeypatch.setattr(grants, "SETTLE", 0)
         # No pod came of it: kubelet's word counts again once it must have known.
         await kubelet.wait_for(lambda seen: seen[XE].allocatable == 3)
 
 
-async def test_nothing_is_shared_while_kubelet_cannot_be_asked(
-    node: Node, kubelet: SimulatedKubelet, monkeypatch: pytest.MonkeyPatch, log: Log
-) -> None:
-    monkeypatch.setattr(publisher, "RECHECK", 0.1)
-    monkeypatch.setattr(grants, "SETTLE", 0.1)
+@pytest.mark.usefixtures("impatient")
+async def test_nothing_is_shared_while_kubelet_cannot_be_asked(node: Node, kubelet: SimulatedKubelet, log: Log) -> None:
     async with running(node) as agent:
         await agent.until_registered()
         await kubelet.wait_for(lambda seen: all(each.allocatable for each in seen.values()))
@@ -197,9 +180,7 @@ async def test_the_level_of_the_log_follows(node: Node, kubelet: SimulatedKubele
     async with running(node) as agent:
         await agent.until_registered()
         node.configure(log={"level": "error"})
-        with anyio.fail_after(5):
-            while agent.agent.config.value.log.level != "error":
-                await anyio.sleep(0.02)
+        await until(lambda: agent.agent.config.value.log.level == "error", "the new level")
         before = len(await log.lines())
         await kubelet.admit("worker", {XE: 1})
         assert len(await log.lines()) == before
@@ -207,13 +188,13 @@ async def test_the_level_of_the_log_follows(node: Node, kubelet: SimulatedKubele
 
 async def test_hangup_makes_it_read_the_file_again(node: Node, kubelet: SimulatedKubelet) -> None:
     with process(node) as agent:
-        await kubelet.wait_for(lambda seen: {each.name for each in seen.values() if each.allocatable} >= EVERYTHING, 10)
+        await kubelet.wait_for(lambda seen: {each.name for each in seen.values() if each.allocatable} >= EVERYTHING)
         # Written in place and not by rename: what inotify says of it comes a second later.
         node.config.write_text(
             node.config.read_text().replace('"devices": {}', '"devices": {"gpu": {"sharedDevNum": 7}}')
         )
         agent.popen.send_signal(signal.SIGHUP)
-        await kubelet.wait_for(lambda seen: seen[XE].allocatable == 7, 3)
+        await kubelet.wait_for(lambda seen: seen[XE].allocatable == 7)
         assert await agent.stop() == 0
 
 
@@ -222,7 +203,8 @@ async def test_a_restart_with_other_terms_does_not_share_what_is_held_alone(
     node: Node,
     kubelet: SimulatedKubelet,
     monkeypatch: pytest.MonkeyPatch,
-    asked: bool,  # noqa: FBT001
+    *,
+    asked: bool,
 ) -> None:
     monkeypatch.setattr(publisher, "RECHECK", 0.1)
     async with running(node) as agent:

@@ -29,7 +29,7 @@ async def test_pods_get_pretended_devices_that_are_dev_null(node: Node, kubelet:
     # As in a container: nobody may make device nodes.
     unprivileged = ["setpriv", "--bounding-set=-mknod"] if os.geteuid() == 0 else []
     with process(node, before=unprivileged, arguments=arguments(node)) as agent:
-        await kubelet.wait_for(lambda seen: {each.name for each in seen.values() if each.allocatable} >= EVERYTHING, 10)
+        await kubelet.wait_for(lambda seen: {each.name for each in seen.values() if each.allocatable} >= EVERYTHING)
         card = await kubelet.admit("card", {XE: 1})
         queue = await kubelet.admit("queue", {SHARED_DSA: 1})
         nodes = {each.path: each.host_path for each in (*card.device_nodes, *queue.device_nodes)}
@@ -50,7 +50,7 @@ async def test_pods_get_pretended_devices_that_are_dev_null(node: Node, kubelet:
 
 async def test_a_change_needs_a_restart_and_says_so(node: Node, kubelet: SimulatedKubelet) -> None:
     with process(node) as agent:
-        await kubelet.wait_for(lambda seen: XE in seen, 10)
+        await kubelet.wait_for(lambda seen: XE in seen)
         configure(node, "laptop")
         (line,) = await agent.until_logged("config.reloaded")
         assert line.restart_needed is True

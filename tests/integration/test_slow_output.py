@@ -5,7 +5,6 @@ import signal
 from collections.abc import Generator
 from contextlib import contextmanager
 
-import anyio
 import pytest
 
 from intel_agent.simulation.kubelet import SimulatedKubelet
@@ -28,27 +27,20 @@ def pipe() -> Generator[tuple[int, int]]:
         os.close(writer)
 
 
-async def allocations(node: Node, times: int) -> float:
-    """Return how long the middle one of so many calls took, in seconds."""
-    seconds: list[float] = []
+async def allocations(node: Node, times: int) -> None:
     with Client(node.socket(XE)) as client:
         for _ in range(times):
-            start = anyio.current_time()
             await client.allocate(["card0-0"])
-            seconds.append(anyio.current_time() - start)
-    return sorted(seconds)[times // 2]
 
 
 async def test_an_output_that_nobody_reads_keeps_nobody_waiting(node: Node, kubelet: SimulatedKubelet) -> None:
     with pipe() as (reader, writer), process(node, stdout=writer) as agent:
-        await kubelet.wait_for(lambda seen: {each.name for each in seen.values() if each.allocatable} >= EVERYTHING, 10)
-        before = await allocations(node, 50)
-        # Each of these is a line of some 170 bytes in the log, and the pipe takes 64 kB: from then on nobody can write.
-        await allocations(node, 600)
-        after = await allocations(node, 50)
-        assert after < 5 * before + 0.05  # waiting for the output would never end
+        await kubelet.wait_for(lambda seen: {each.name for each in seen.values() if each.allocatable} >= EVERYTHING)
+        # Each of these is a line of some 170 bytes in the log, and the pipe takes 64 kB: from then on nobody can write,
+        # and waiting for the output would never end.
+        await allocations(node, 700)
         agent.popen.send_signal(signal.SIGTERM)
-        assert await agent.wait(3.0) == 0
+        assert await agent.wait() == 0
         os.set_blocking(reader, False)
         lines = parsed(os.read(reader, 1 << 20).rpartition(b"\n")[0])
         assert lines[0].event in {"config.loaded", "agent.started"}

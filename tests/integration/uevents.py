@@ -37,8 +37,8 @@ def forge(payload: bytes) -> None:
 def main() -> None:
     for line in sys.stdin:
         match line.split():
-            case ["send", action, devpath, subsystem]:
-                send([message(action, devpath, subsystem)])
+            case ["send", action, devpath, subsystem, *more]:
+                send([message(action, devpath, subsystem, *more)])
             case ["burst", times, subsystem]:
                 send(message("change", f"/devices/x{number}", subsystem) for number in range(int(times)))
             case ["raw", payload]:

@@ -9,9 +9,11 @@ T = TypeVar("T")
 
 INTERVAL = 0.01
 """Seconds between two looks at a condition."""
+PATIENCE = 30.0
+"""Seconds to wait for what must come: they cost nothing when all is well, and a loaded machine may stall."""
 
 
-async def until(condition: Callable[[], T | None], what: str, *, within: float = 5.0) -> T:
+async def until(condition: Callable[[], T | None], what: str, *, within: float = PATIENCE) -> T:
     """Return the first true value of the condition.
 
     Raises:
@@ -25,7 +27,7 @@ async def until(condition: Callable[[], T | None], what: str, *, within: float =
     raise TimeoutError(f"no {what} within {within:g} s, last seen: {value!r}")
 
 
-async def until_async(condition: Callable[[], Awaitable[T | None]], what: str, *, within: float = 5.0) -> T:
+async def until_async(condition: Callable[[], Awaitable[T | None]], what: str, *, within: float = PATIENCE) -> T:
     """Return the first true value that the coroutine gives.
 
     Raises:

@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from chart.helm import built
@@ -18,7 +19,7 @@ from .product import CHART, REGISTRY
 NAME = "intel-agent"
 """Of the release, of its namespace, and of its DaemonSet."""
 
-VALUES: Mapping[str, object] = {"devices": DEVICES, "health": {"rescanSeconds": 1, "lingerSeconds": 2}}
+VALUES: Mapping[str, Mapping[str, object]] = {"devices": DEVICES, "health": {"rescanSeconds": 1, "lingerSeconds": 2}}
 """What OFFER belongs to. A simulated device makes no kernel event: the agent finds it when it looks again."""
 
 COMMAND_SECONDS = 60.0
@@ -74,6 +75,13 @@ class AgentPod(msgspec.Struct, frozen=True):
     status: Status = Status()
 
     @property
+    def life(self) -> tuple[str, tuple[tuple[str, int], ...]]:
+        """What another pod, or another start of the container, would have otherwise; readiness comes and goes."""
+        return self.metadata.uid, tuple(
+            (each.container_id, each.restart_count) for each in self.status.container_statuses
+        )
+
+    @property
     def container(self) -> str:
         """The container's id in containerd."""
         return self.status.container_statuses[0].container_id.removeprefix("containerd://")
@@ -105,10 +113,10 @@ class Release:
         where = ["--namespace", NAME, "--set", f"image.registry={REGISTRY}", *options]
         return self.helm("upgrade", NAME, CHART, *where, *self._values(values))
 
-    def uninstall(self) -> None:
+    def uninstall(self, *, within: float = 30.0) -> None:
         """Uninstall, and wait for the end of the agent."""
         self.helm("uninstall", NAME, "--namespace", NAME)
-        eventually(lambda: not self.pods, "end of the agent's pod", within=30)
+        eventually(lambda: not self.pods, "end of the agent's pod", within=within)
 
     def helm(self, *arguments: str | Path) -> str:
         return self._run([self._helm, *arguments])
@@ -119,6 +127,11 @@ class Release:
     def exec(self, *command: str) -> str:
         """Run a command in the agent's container."""
         return self.kubectl("--namespace", NAME, "exec", f"daemonset/{NAME}", "--", *command)
+
+    def log(self) -> list[dict[str, Any]]:
+        """Return the lines of the agent's log."""
+        lines = self.kubectl("--namespace", NAME, "logs", f"daemonset/{NAME}").splitlines()
+        return [msgspec.json.decode(line) for line in lines]
 
     def rolled_out(self) -> None:
         self.kubectl("--namespace", NAME, "rollout", "status", f"daemonset/{NAME}", "--timeout=50s")

@@ -105,7 +105,7 @@ def test_other_sections_are_live_without_a_restart(
     assert pods(cluster) == undisturbed
     release.upgrade()
     release.offered(OFFER, within=30)
-    assert release.pod == before
+    assert release.pod.life == before.life
 
 
 def test_an_unplugged_device_goes_and_comes_back(release: Release, machine: Machine) -> None:
@@ -164,4 +164,4 @@ def test_a_typo_changes_nothing(release: Release) -> None:
     before = release.pod
     with pytest.raises(RefusedError, match="at '/devices/gpu': additional properties 'sharedDevNums' not allowed"):
         release.upgrade({"devices": {"gpu": {"sharedDevNums": 2}}})
-    assert release.pod == before
+    assert release.pod.life == before.life

@@ -12,6 +12,8 @@ from .release import Release
 
 CRDS = HERE / "crds"
 OPENSHIFT = "openshift-nfd"
+OTHERS = (OPENSHIFT, "train", "test")
+"""Namespaces that value files name and the chart does not make: those of pods to be evicted, too."""
 HELMS = ("helm3", "helm4")
 
 
@@ -20,7 +22,8 @@ def judge(release: Release, cluster: Cluster, tmp_path_factory: pytest.TempPathF
     """Give an API server that knows the kinds of others, and a namespace that allows what the agent mounts."""
     release.kubectl("create", "namespace", NAMESPACE)
     release.kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=privileged")
-    release.kubectl("create", "namespace", OPENSHIFT)
+    for each in OTHERS:
+        release.kubectl("create", "namespace", each)
     theirs = tmp_path_factory.mktemp("crds") / "nodefeaturerules.yaml"
     theirs.write_text(openshifts((CRDS / theirs.name).read_text()))
     kinds = (f"--filename={CRDS}", f"--filename={theirs}")
@@ -30,7 +33,7 @@ def judge(release: Release, cluster: Cluster, tmp_path_factory: pytest.TempPathF
     eventually(lambda: cluster.api.exists(account), "default account", within=20)
     yield release
     release.kubectl("delete", *kinds)
-    release.kubectl("delete", "namespace", NAMESPACE, OPENSHIFT)
+    release.kubectl("delete", "namespace", NAMESPACE, *OTHERS)
 
 
 def openshifts(definition: str) -> str:

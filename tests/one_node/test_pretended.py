@@ -1,24 +1,34 @@
-"""A cluster without accelerators shows those of a packaged machine."""
+"""A cluster without accelerators shows those of a packaged machine, and its pods run with them."""
 
+from collections.abc import Iterator
+
+import pytest
 from e2e.cluster import Cluster
-from e2e.machine import DEVICES
-from e2e.pods import container
-from e2e.waiting import eventually
+from e2e.kinds import FINDINGS, OFFER, SECTIONS
 
+from .kinds import found, one_pod_each, pod_name
 from .release import Release
 
-XE = "gpu.intel.com/xe"
 NULL = (1, 3)
+"""What every device node of a container is: docs/adr/0009-pretended-devices-are-dev-null.md."""
 
 
-def test_pretended_devices_are_dev_null_and_leave_nothing_behind(release: Release, cluster: Cluster) -> None:
-    printed = release.install({"simulation": {"node": "everything"}, "devices": {"gpu": DEVICES["gpu"]}})
-    assert 'THE DEVICES ARE PRETENDED (machine "everything")' in printed
-    eventually(lambda: cluster.node_status.amounts(XE)[1] > 0, "pretended devices", within=20)
-    cluster.run("pod", container({XE: 1}))
-    report = cluster.node.report("pod")
-    assert {path for path in report.devices if "card" in path}
-    assert set(report.devices.values()) == {NULL}
-    cluster.delete("pod")
+@pytest.fixture(scope="module")
+def notes(release: Release, cluster: Cluster) -> Iterator[str]:
+    """Install, have pods with everything, and give what Helm printed."""
+    printed = release.install({"simulation": {"node": "everything"}, "devices": SECTIONS})
+    release.offered(OFFER)
+    with one_pod_each(cluster, OFFER):
+        yield printed
     release.uninstall()
     assert list(cluster.node.namespace.file("/run/intel-agent").rglob("node-*")) == []
+
+
+def test_the_notes_say_that_the_devices_are_pretended(notes: str) -> None:
+    assert 'THE DEVICES ARE PRETENDED (machine "everything")' in notes
+
+
+@pytest.mark.parametrize("resource", FINDINGS)
+@pytest.mark.usefixtures("notes")
+def test_a_container_finds_dev_null_and_its_variables(cluster: Cluster, resource: str) -> None:
+    found(cluster, pod_name(resource), 1, number=NULL)

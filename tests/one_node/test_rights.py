@@ -27,16 +27,16 @@ THREE: Mapping[str, frozenset[str]] = {
 WITHOUT_OTHER = [{"op": "remove", "path": "/spec/taints/0"}]
 REFUSED = {
     "a label": (
-        "agent may change nothing of its node but a taint",
+        "agent may change nothing of its node but taints",
         [{"op": "add", "path": "/metadata/labels/a", "value": "b"}],
     ),
     "cordoning": (
-        "agent may change nothing of its node but a taint",
+        "agent may change nothing of its node but taints",
         [{"op": "add", "path": "/spec/unschedulable", "value": True}],
     ),
-    "another taint": (f"agent may change no taint but {KEY}, and only remove it", WITHOUT_OTHER),
+    "another taint": (f"agent may change no other taints of its node, and only remove {KEY}", WITHOUT_OTHER),
     "a new taint": (
-        f"agent may change no taint but {KEY}, and only remove it",
+        f"agent may change no other taints of its node, and only remove {KEY}",
         [{"op": "add", "path": "/spec/taints/-", "value": {"key": KEY, "effect": "NoExecute"}}],
     ),
 }

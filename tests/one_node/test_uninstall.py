@@ -28,7 +28,11 @@ PAGE = CHECKOUT / "docs" / "install.md"
 
 KUBELETS = {"kubelet.sock", "kubelet_internal_checkpoint"}
 OVERRIDES = [{"selector": {"matchLabels": {"type": "none"}}, "devices": {"sgx": {"enabled": False}}}]
-WITH_FILES = {**VALUES, "devices": {**DEVICES, "gpu": {**DEVICES["gpu"], "cdi": "both"}}, "nodeOverrides": OVERRIDES}
+WITH_FILES: Mapping[str, object] = {
+    **VALUES,
+    "devices": {**DEVICES, "gpu": {**DEVICES["gpu"], "cdi": "both"}},
+    "nodeOverrides": OVERRIDES,
+}
 """With everything that makes the agent write files."""
 PASSING = ("events", "leases", "controllerrevisions", "pods", "endpoints", "componentstatuses")
 """What comes and goes with time, and is not Helm's."""

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from machines import put
 
-from intel_agent.simulation.disk import materialise
 from intel_agent.sysfs import Host
 
 
@@ -18,5 +18,5 @@ def tree() -> str:
 def host(tree: str, tmp_path: Path) -> Host:
     """Return the node that `tree` describes; on the host it is called /on/host."""
     root = tmp_path / "node"
-    materialise(tree, root)
+    put(tree, root)
     return Host(str(root), "/on/host")

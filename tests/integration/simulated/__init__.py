@@ -1,0 +1,1 @@
+"""The simulated kubelet does to a plugin what a real one does."""
