@@ -162,6 +162,7 @@ async def test_they_are_rate_limited_and_bounded(
             return len(await log.lines("notice.dropped")) >= 2
 
         await until_async(dropped, "what does not fit")
+        await until(lambda: bool(server.events), "the Event that fits")
     assert len(server.events) == 1
 
 
