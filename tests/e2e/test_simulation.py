@@ -24,7 +24,9 @@ def test_a_container_gets_dev_null_under_each_path(node: Node, start_agent: Call
     # Kubelet remembers every resource it ever heard of: no other ones than those of the other tests.
     sections["iaa"] = {"enabled": False}
     agent = start_agent("pretender", top={"simulation": {"node": "everything"}}, **sections)
-    wanted = {XE: frozenset({"card0-0"}), SHARED: frozenset({"wq-user-shared-wq0.0-0"})}
+    # Kinds register one after the other: a pod that comes before its last resource is refused for good.
+    enclaves = frozenset(f"sgx-enclave-{number}" for number in range(110))
+    wanted = {XE: frozenset({"card0-0"}), SHARED: frozenset({"wq-user-shared-wq0.0-0"}), ENCLAVE: enclaves}
     eventually(lambda: wanted.items() <= node.pod_resources.allocatable().items(), "pretended devices", within=10)
     pod = node.run({XE: 1, SHARED: 1, ENCLAVE: 1}).until_running()
     devices = pod.report().devices
