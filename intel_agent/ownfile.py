@@ -19,7 +19,7 @@ def replace(path: str, content: bytes, mode: int, serving: Callable[[], bool] = 
     serve the node, for files that only the serving one may write.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written; the error names the file itself, whatever went wrong on the way.
     """
     draft = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}-{next(_serial)}")
     try:
@@ -30,6 +30,8 @@ def replace(path: str, content: bytes, mode: int, serving: Callable[[], bool] = 
         os.chmod(draft, mode)
         if serving():
             os.rename(draft, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(draft)
