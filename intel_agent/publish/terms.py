@@ -4,6 +4,7 @@ A regular file of our own in kubelet's directory, which kubelet leaves alone; on
 """
 
 import os
+import threading
 from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
@@ -23,6 +24,8 @@ SEVERAL = 2
 """Stands for any number of ids above one: how many there are makes no difference."""
 RETRY, RECHECK = 10.0, 60.0
 """Seconds until what could not be written is tried again, and until a sound file is looked at: it may be gone."""
+LAST_WRITE = 1.0
+"""Seconds that an agent which ends takes to write what it wanted last."""
 
 
 class Term(NamedTuple):
@@ -73,6 +76,7 @@ class TermsFile:
         self._wanted: Latest[Terms] = Latest({})
         self._tried: Latest[int] = Latest(0)
         self._problem = ""
+        self._writing = threading.Lock()
 
     def want(self, terms: Terms) -> None:
         """Have the file say this soon."""
@@ -86,26 +90,35 @@ class TermsFile:
                 await self._tried.newer(self._tried.revision)
 
     async def run(self) -> None:
-        """Write, for ever."""
+        """Write, for ever; what was not written when that ends is written then."""
         revision = 0
-        while True:
-            with anyio.move_on_after(RETRY if self._problem else RECHECK):
-                await self._wanted.newer(revision)
-            if not (revision := self._wanted.revision):
-                continue
-            await self._lock.hold()
-            problem = await to_thread.run_sync(self._write, self._wanted.value, abandon_on_cancel=True)
-            if problem not in {"", self._problem}:
-                log.error("terms.failed", file=self._path, problem=problem)
-            self._problem = problem
-            self._tried.set(revision)
+        try:
+            while True:
+                with anyio.move_on_after(RETRY if self._problem else RECHECK):
+                    await self._wanted.newer(revision)
+                if not (revision := self._wanted.revision):
+                    continue
+                await self._lock.hold()
+                await self._try(revision)
+        finally:
+            if self._tried.value < self._wanted.revision and self._lock.held:
+                with anyio.move_on_after(LAST_WRITE, shield=True):
+                    await self._try(self._wanted.revision)
+
+    async def _try(self, revision: int) -> None:
+        problem = await to_thread.run_sync(self._write, self._wanted.value, abandon_on_cancel=True)
+        if problem not in {"", self._problem}:
+            log.error("terms.failed", file=self._path, problem=problem)
+        self._problem = problem
+        self._tried.set(revision)
 
     def _write(self, terms: Terms) -> str:
         """Have the file say this; return what went wrong, if anything did."""
         content = msgspec.json.encode(terms)
         try:
-            if ownfile.read(self._path) != content:
-                ownfile.replace(self._path, content, 0o600, lambda: self._lock.held)
+            with self._writing:  # a write that nobody waits for any more does not undo the next one
+                if ownfile.read(self._path) != content:
+                    ownfile.replace(self._path, content, 0o600, lambda: self._lock.held)
         except OSError as error:
             return str(error)
         return ""

@@ -48,6 +48,21 @@ def test_a_file_without_parts_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
+async def test_what_is_wanted_when_the_agent_ends_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terms, "LAST_WRITE", 60.0)
+    lock = NodeLock(str(tmp_path))
+    file = TermsFile(lock, str(tmp_path))
+    async with anyio.create_task_group() as group:
+        group.start_soon(file.run)
+        file.want(SOME)
+        await file.tried(60)
+        file.want(MORE)
+        group.cancel_scope.cancel()  # before anything else had its turn
+    lock.release()
+    assert await anyio.to_thread.run_sync(read, str(tmp_path)) == MORE
+
+
+@pytest.mark.anyio
 async def test_the_file_says_what_is_wanted_whatever_becomes_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
