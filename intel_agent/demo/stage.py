@@ -104,9 +104,8 @@ class Stage:
 
     async def configure(self, shares: int) -> float:
         """Change the configuration file; return the seconds until kubelet lists what follows from it."""
-        self.shares, before = shares, self.agent.config.value
+        self.shares, before, inventory = shares, self.agent.config.value, self.agent.inventory.value
         await to_thread.run_sync(self._write_config)
-        inventory = self.agent.inventory.value
         return await self._until(
             lambda: self.agent.config.value != before and self.agent.inventory.value is not inventory and self.is_listed
         )
