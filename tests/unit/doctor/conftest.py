@@ -36,8 +36,10 @@ class Place:
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have doctor wait for kubelet's answers, however much the machine has to do."""
+    """Have doctor wait for answers, however much the machine has to do."""
     monkeypatch.setattr(probe, "DEADLINE", 60.0)
+    monkeypatch.setattr("intel_agent.publish.kubelet.IDENTIFY_DEADLINE", 60.0)
+    monkeypatch.setattr("intel_agent.cluster.api.DEADLINE", 60.0)
 
 
 @pytest.fixture(scope="package")

@@ -148,6 +148,6 @@ def test_the_network_namespace_of_this_machine_is_told_from_another(
     config = tmp_path / "config.yaml"
     config.write_text("devices: {nic: {pools: [{resource: intel.com/x, selectors: {drivers: [iavf]}}]}}")
     command = [*before, sys.executable, "-m", "intel_agent", "doctor", "--config", str(config), "-o", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     told = [each["evidence"] for each in json.loads(done.stdout)["findings"] if each["check"] == "network-namespace"]
     assert [each.startswith("/proc/self/net/dev: lo; /sys/class/net: ") for each in told] == found

@@ -90,8 +90,9 @@ class Node:
 
 
 def resident() -> int:
-    """Return the resident memory of this process in bytes. Source: proc(5)."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    """Return the memory of this process that is no file's, in bytes. Source: smaps_rollup in proc(5)."""
+    lines = (line.split() for line in Path("/proc/self/smaps_rollup").read_text().splitlines())
+    return sum(1024 * int(words[1]) for words in lines if words[0] in {"Anonymous:", "Swap:"})
 
 
 def test_an_hour_of_storm_leaves_what_is_so_and_nothing_else() -> None:

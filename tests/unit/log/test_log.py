@@ -58,11 +58,12 @@ def output(tmp_path: Path) -> Iterator[Output]:
 
 
 def test_an_event_is_one_line_of_json(output: Output) -> None:
+    before = datetime.now(UTC) - timedelta(milliseconds=1)  # what the log has of time
     log.info("device.added", device="card0", numa=(0, 1))
     (line,) = output.text().splitlines()
     event = json.loads(line)
     assert list(event) == ["time", "level", "event", "device", "numa"]
-    assert abs(datetime.now(UTC) - datetime.fromisoformat(event["time"])) < timedelta(seconds=5)
+    assert before <= datetime.fromisoformat(event["time"]) <= datetime.now(UTC)
     assert event["time"][-5] == "."
     assert event["time"].endswith("Z")
     assert {**event, "time": ""} == {
@@ -121,7 +122,7 @@ def in_a_new_process(script: str) -> str:
 
 
 def test_warnings_are_events() -> None:
-    event = json.loads(in_a_new_process("import warnings; log.configure(); warnings.warn('old'); log.flush(5)"))
+    event = json.loads(in_a_new_process("import warnings; log.configure(); warnings.warn('old'); log.flush(60)"))
     assert (event["level"], event["event"], event["logger"]) == ("warning", "library.logged", "py.warnings")
     assert "UserWarning: old" in event["message"]
 

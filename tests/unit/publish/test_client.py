@@ -40,7 +40,7 @@ async def peer(path: Path, serve: Callable[[socket.socket], None]) -> AsyncGener
         def accept() -> None:
             connection, _ = listener.accept()
             with connection:
-                connection.settimeout(5)
+                connection.settimeout(60)
                 serve(connection)
 
         async with anyio.create_task_group() as group:

@@ -38,6 +38,11 @@ HELD = ListPodResourcesResponse(
 ODD = [b"\x0a\x02\x0a\xff", b"\x0a\x03\x0a\x01\xff", b"\xff\xff\xff", b"\x0a\x7f"]
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holdings, "DEADLINE", 60.0)
+
+
 @pytest.fixture
 def answer() -> Iterator[tuple[str, list[bytes]]]:
     """Return a socket, and a list with the one answer that it gives to whatever is asked."""

@@ -29,7 +29,7 @@ class Late(SocketServer):
 
     def _unlink(self) -> None:
         self.peer = socket.socket(socket.AF_UNIX)
-        self.peer.settimeout(1.0)
+        self.peer.settimeout(60)
         self.peer.connect(self.path)
         super()._unlink()
 

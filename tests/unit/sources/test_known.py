@@ -108,7 +108,7 @@ class Agent:
         """Look once more, and return the network functions by id."""
         before = self.looks
         with anyio.fail_after(60):
-            while self.looks < before + 2:  # what one look found is published before the next one begins
+            while self.looks < before + 3:  # the first may have begun before; the second is published before the third
                 self.scanner.hint(["nic"])
                 await anyio.sleep(0.005)
         return {each.id: each for each in self.inventory.value.found["nic"].devices}

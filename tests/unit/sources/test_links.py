@@ -261,7 +261,7 @@ async def test_a_driver_that_does_not_answer_costs_its_own_device_nothing_that_w
     def read(look: Look) -> dict[str, str]:
         return said(["pci/a", "pci/b", "pci/c"], ask, {"pci/b": "old pci/b"}, look)
 
-    place = Looker(real, lambda: 0.2, lambda: released.append("now"))
+    place = Looker(real, lambda: 2.0, lambda: released.append("now"))
     with capture_logs() as log:
         assert await place.read("nic", "devlink", read) == {
             "pci/a": "new pci/a",
