@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import ssl
 import threading
 from collections.abc import Generator
@@ -75,6 +76,8 @@ class ApiServer:
     """Evictions that were allowed."""
     port: int = 0
     _server: ThreadingHTTPServer | None = None
+    _place: socket.socket | None = None
+    """What keeps the port while the server is away."""
     _end: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -109,6 +112,7 @@ class ApiServer:
         self._certificate.configure_cert(context)  # pyright: ignore[reportUnknownMemberType]  # names pyOpenSSL, too
         self._end = threading.Event()
         self._server = _Server(self, self._end)
+        self._keep_port(keep=False)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.port = int(self._server.server_address[1])
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -120,6 +124,21 @@ class ApiServer:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+            self._keep_port(keep=True)
+
+    def end(self) -> None:
+        """Go away for good."""
+        self.stop()
+        self._keep_port(keep=False)
+
+    def _keep_port(self, *, keep: bool) -> None:
+        """See that nobody else gets the port while nobody listens on it."""
+        if self._place is not None:
+            self._place.close()
+        self._place = socket.socket() if keep else None
+        if self._place is not None:
+            self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._place.bind(("127.0.0.1", self.port))
 
     def node(self) -> dict[str, object]:
         return {
@@ -358,4 +377,4 @@ def apiserver(directory: Path) -> Generator[ApiServer]:
     try:
         yield server
     finally:
-        server.stop()
+        server.end()

@@ -12,13 +12,14 @@ from machines import MEMORY, removed
 
 from intel_agent import control
 from intel_agent import log as logs
-from intel_agent.cluster import membership
+from intel_agent.cluster import api, membership
 from intel_agent.health import xpumd
-from intel_agent.publish import deviceplugin, grants, holdings, publisher
+from intel_agent.publish import deviceplugin, grants, holdings, publisher, registration, terms
 from intel_agent.publish import kubelet as kubelet_module
 from intel_agent.reactions import observer
 from intel_agent.simulation.kubelet import SimulatedKubelet
-from intel_agent.sources import files
+from intel_agent.sources import files, scan
+from intel_agent.web import server as web_server
 
 from .apiserver import ApiServer, apiserver
 from .log import Log, unexpected
@@ -95,12 +96,22 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "DEADLINE", PATIENCE)
     monkeypatch.setattr(control, "PATIENCE", PATIENCE)
     monkeypatch.setattr(xpumd, "ASKING", PATIENCE)
+    monkeypatch.setattr(api, "DEADLINE", PATIENCE)
+    monkeypatch.setattr(registration, "LIST_DEADLINE", PATIENCE)
+    monkeypatch.setattr(terms, "LAST_WRITE", PATIENCE)
+    monkeypatch.setattr(web_server, "ANSWER_DEADLINE", PATIENCE)
 
 
 @pytest.fixture(autouse=True)
 def swift_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the watch of files collect changes often: nothing here shows how calm it is, and every agent ends sooner."""
     monkeypatch.setattr(files, "STEP", 50)
+
+
+@pytest.fixture
+def no_later_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the agent look once when it starts, and then only when there is a hint."""
+    monkeypatch.setattr(scan, "AGAIN", ())
 
 
 @pytest.fixture

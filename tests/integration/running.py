@@ -8,11 +8,17 @@ from anyio import to_thread
 
 from intel_agent.agent import Agent, Settings, read
 from intel_agent.publish.publisher import Published
+from intel_agent.simulation.kubelet import SimulatedKubelet
 from intel_agent.sysfs import Host
 
 from .client import Client
 from .node import EVERYTHING, Node
 from .waiting import until
+
+
+def taken(kubelet: SimulatedKubelet) -> int:
+    """Return how many registrations kubelet took; one that meets the start of a kubelet is called off and repeated."""
+    return sum(each.answer is None for each in kubelet.registrations)
 
 
 class Running:
@@ -62,6 +68,21 @@ class Running:
         wanted = frozenset(resources)
         await until(lambda: wanted <= self.registered, f"registration of all of {sorted(wanted)}")
         await until(lambda: all(map(self.told, wanted)), f"lists of all of {sorted(wanted)}")
+        return self
+
+    async def until_healthy(self, *resources: str) -> "Running":
+        """Wait until files define all that is offered, and kubelet can hand out every device of these resources.
+
+        A list does not wait long for a file: devices may be unhealthy at first.
+        """
+        await self.until_registered(resources)
+        files = self.agent.publisher
+
+        def healthy() -> bool:
+            defined = not files.cdi.undefined and not files.infos.undefined
+            return defined and all(set(self.health(each).values()) == {"Healthy"} for each in resources)
+
+        await until(lambda: healthy() and all(map(self.told, resources)), f"healthy devices of {sorted(resources)}")
         return self
 
     @contextmanager

@@ -165,7 +165,7 @@ async def test_a_change_of_cdi_alone_takes_effect(node: Node, kubelet: Simulated
         await agent.until_registered()
         node.configure(devices={"gpu": {"cdi": "names"}})
         await until(lambda: names(node) == {CARD0, CARD1, FUNCTION}, "file")
-        await until(lambda: agent.health(XE) == {"card0-0": "Healthy"}, "healthy card")
+        await agent.until_healthy(XE)
         assert (await kubelet.admit("worker", {XE: 1})).cdi == ("intel.cdi.k8s.io/gpu=card0",)
         node.configure()
         await until(lambda: names(node) == {"intel.cdi.k8s.io/gpu=card0"}, "only the name that the pod has")
@@ -260,7 +260,7 @@ async def test_a_file_that_somebody_removes_is_written_again(node: Node, monkeyp
     async with running(node) as agent:
         await agent.until_registered()
         files = agent.agent.publisher.cdi
-        await until(lambda: names(node) == {CARD0, CARD1, FUNCTION}, "its file")
+        await until(lambda: names(node) == {CARD0, CARD1, FUNCTION} and not files.undefined, "its file")
         before = names(node)
         looks = files.tries
 

@@ -126,7 +126,7 @@ def unprivileged() -> tuple[str, ...]:
 HURRIED = """
 from intel_agent import __main__, demo
 from intel_agent.demo import stage
-demo.STORY_SECONDS, stage.DEADLINE = 1e9, 60.0
+demo.STORY_SECONDS, demo.LINGER_SECONDS, stage.DEADLINE = 1e9, 100.0, 60.0
 __main__.main()
 """
 """The program, but that no story pauses for its readers, however much time there is for it."""

@@ -30,7 +30,7 @@ async def test_each_container_counts_its_own_accelerators(node: Node, kubelet: S
     await node.plug(ACCELERATORS)
     node.configure(devices={"dsa": {"driver": "vfio-pci", "cdi": "both"}})
     async with running(node) as agent:
-        await agent.until_registered([VFIO])
+        await agent.until_healthy(VFIO)
         first = await kubelet.admit("pod", {VFIO: 1}, "first")
         second = await kubelet.admit("pod", {VFIO: 1}, "second")
 

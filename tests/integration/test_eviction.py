@@ -261,8 +261,8 @@ async def test_what_the_api_server_does_not_take_is_said_once_and_tried_again(
     async with holding(node, server, kubelet, "train-0") as agent:
         server.fails = fails
         await marked(agent)
+        await until(lambda: len(agent.agent.membership.problems) == 1, "the problem")
         await logged(log, "cluster.unavailable")
-        assert len(agent.agent.membership.problems) == 1
         server.fails = ""
         await until(lambda: evicted(server) == ["train-0"], "the eviction")
         await until(lambda: agent.agent.membership.problems == (), "the end of the problem")

@@ -107,6 +107,7 @@ async def test_what_is_not_known_changes_nothing(node: Node, kubelet: SimulatedK
         await until_taints(server)
 
 
+@pytest.mark.usefixtures("no_later_look")
 async def test_devices_that_cannot_be_read_are_unknown_unless_that_is_a_reason(
     node: Node, kubelet: SimulatedKubelet, server: ApiServer
 ) -> None:
@@ -154,9 +155,9 @@ async def test_only_the_kinds_and_reasons_that_are_named_count(
         node.configure(top={"faultTaint": {**ON, "kinds": ["npu"], "reasons": ["marked"]}})
         await agent.agent.reload()
         await until_taints(server)
+        requests = len(server.requests)
         node.configure(top={"faultTaint": {**ON, "kinds": ["gpu"], "reasons": ["wedged", "off-bus"]}})
         await agent.agent.reload()
-        requests = len(server.requests)
         await until(lambda: len(server.requests) > requests, "a look at the node")
         node.configure(top={"faultTaint": {**ON, "kinds": ["gpu", "npu"]}})
         await agent.agent.reload()

@@ -77,7 +77,7 @@ class Agent:
     """The part of an agent that looks, and what it found."""
 
     def __init__(self, root: Path, host: Host) -> None:
-        config = Config(health=Health(rescan_seconds=3600), devices=Devices(nic=SECTION))
+        config = Config(health=Health(rescan_seconds=3600, read_deadline_seconds=60), devices=Devices(nic=SECTION))
         self.inventory = Latest(Inventory())
         known = KnownFiles(str(root / "run"))
         self.scanner = Scanner(Latest(config), host, self.inventory, Liveness(), known, node_ip="192.0.2.7")

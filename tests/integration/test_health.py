@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from intel_agent.health import state
+from intel_agent.health import monitor, state
 from intel_agent.health.record import Record
 from intel_agent.model import Event
 from intel_agent.simulation.kubelet import SimulatedKubelet
@@ -16,7 +16,7 @@ from intel_agent.simulation.kubelet import SimulatedKubelet
 from .log import Log
 from .node import XE, XE_CARD, Node
 from .running import Running, running
-from .waiting import until
+from .waiting import PATIENCE, until
 
 pytestmark = pytest.mark.anyio
 
@@ -64,8 +64,11 @@ async def test_a_wedged_card_is_unhealthy_after_a_restart(node: Node, kubelet: S
     assert "state.refused" not in await log.events()
 
 
-async def test_what_is_told_as_the_agent_ends_is_kept(node: Node, kubelet: SimulatedKubelet, log: Log) -> None:
+async def test_what_is_told_as_the_agent_ends_is_kept(
+    node: Node, kubelet: SimulatedKubelet, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
     del kubelet, log
+    monkeypatch.setattr(monitor, "LAST_WRITE", PATIENCE)
     async with running(node) as agent:
         await agent.until_registered()
         happen(agent, "change", f"{CARD}/drm/card0", "drm", WEDGED="rebind")

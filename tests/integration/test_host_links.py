@@ -42,7 +42,7 @@ def node(spaces: tuple[Namespace, Namespace]) -> Namespace:
 
 
 def gathered(node: Namespace, node_ip: str = "") -> Ground:
-    return node.run(lambda: ground(Host(str(node.root)), node_ip, 5.0))
+    return node.run(lambda: ground(Host(str(node.root)), node_ip, 60.0))
 
 
 def uplinks(node: Namespace, node_ip: str = "") -> set[str]:
@@ -237,7 +237,7 @@ def test_a_carrier_is_what_the_other_end_makes_it(spaces: tuple[Namespace, Names
 
     def until(states: set[str]) -> Interface:
         """Wait until the kernel has put down what it knows: it does so some time after the cause."""
-        ends = monotonic() + 10
+        ends = monotonic() + 60
         while (found := nic0()).operstate not in states:
             assert monotonic() < ends, found
             sleep(0.01)
@@ -278,7 +278,7 @@ def test_what_is_above_an_interface(node: Namespace) -> None:
 def test_no_capability_is_needed(node: Namespace) -> None:
     node.ip(*on("nic0"))
     code = "from intel_agent.sources.links import ground; from intel_agent.sysfs import Host; import sys\n"
-    code += "found = ground(Host(sys.argv[1]), '', 5.0)\n"
+    code += "found = ground(Host(sys.argv[1]), '', 60.0)\n"
     code += (
         "print(*(each.name for each in found.interfaces if each.index in found.uplinks), *open('/proc/self/status'))"
     )
@@ -305,12 +305,12 @@ def test_another_namespace_than_the_node_s_is_refused(node: Namespace) -> None:
     if not any(Path("/sys/class/net").glob("*/device")):
         pytest.skip("this machine has no interface with a device")
     with pytest.raises(LinksError, match=r"do not agree about .*hostNetwork: true"):
-        node.run(lambda: ground(Host("/"), "", 5.0))
+        node.run(lambda: ground(Host("/"), "", 60.0))
 
 
 def test_this_machine_is_read() -> None:
     names = {each.name for each in Path("/sys/class/net").iterdir() if each.is_symlink()}
-    found = ground(Host("/"), "", 5.0)
+    found = ground(Host("/"), "", 60.0)
 
     assert {each.name for each in found.interfaces} == names
     devices = {each.name: each.device for each in found.interfaces if each.device}
@@ -341,7 +341,7 @@ def test_what_drivers_say(node: Namespace, simulated: Path) -> None:
         around = gathered(node)
         facts = frozenset(LinkFact)
         host = Host(str(node.root))
-        return assembled(around, node.run(lambda: words(host, around, facts, Look(), before=Words(), seconds=5.0)))
+        return assembled(around, node.run(lambda: words(host, around, facts, Look(), before=Words(), seconds=60.0)))
 
     before = told()
     node.run(

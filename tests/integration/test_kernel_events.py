@@ -72,7 +72,7 @@ async def agent(node: Node, kubelet: SimulatedKubelet) -> AsyncIterator[Process]
     """Give an agent in a namespace of its own that has been calm for some time: the looks after its start are over."""
     with process(node, before=["unshare", "--net", "--"]) as it:
         await kubelet.wait_for(lambda seen: {each.name for each in seen.values() if each.allocatable} >= EVERYTHING)
-        await anyio.sleep(2.1)  # the last look after the start comes after 2 s
+        await anyio.sleep(4)  # the last look after the start comes after 2 s
         yield it
         assert it.alive
         assert await it.stop() == 0

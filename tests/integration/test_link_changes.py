@@ -204,7 +204,7 @@ def scanning(node: Namespace, test: Callable[[Latest[Inventory]], Awaitable[None
     """Run the test in the namespace, with a scanner that looks once an hour by itself."""
 
     async def main() -> None:
-        config = Config(health=Health(rescan_seconds=3600), devices=Kinds())
+        config = Config(health=Health(rescan_seconds=3600, read_deadline_seconds=60), devices=Kinds())
         host = await to_thread.run_sync(Host, str(node.root))
         inventory = Latest(Inventory())
         known = KnownFiles(str(node.root))

@@ -121,7 +121,7 @@ async def test_row_21_a_burst_of_changes_is_few_messages(agent: Running, kubelet
         for number in range(100):
             disk.change(agent.node.root, f"{XE_CARD}/numa_node", str(number % 2))
 
-    before = len(lists(kubelet, XE))
+    before, began = len(lists(kubelet, XE)), anyio.current_time()
     async with anyio.create_task_group() as group:
         group.start_soon(to_thread.run_sync, burst)
         for _ in range(100):
@@ -129,7 +129,8 @@ async def test_row_21_a_burst_of_changes_is_few_messages(agent: Running, kubelet
             await anyio.sleep(0.001)
     agent.hint()
     await kubelet.wait_for(lambda seen: [each.numa for each in seen[XE].devices] == [(1,)])
-    assert len(lists(kubelet, XE)) - before <= 25
+    looks = (anyio.current_time() - began) / scan.GAP
+    assert len(lists(kubelet, XE)) - before <= looks + 1
 
 
 async def test_row_22_ids_are_the_same_after_a_restart(node: Node, kubelet: SimulatedKubelet) -> None:
@@ -219,7 +220,7 @@ async def test_row_28_a_list_that_kubelet_would_not_take_is_refused(
     monkeypatch.setattr(wire, "LIMIT", 1000)  # 110 enclaves are more
     async with running(node) as agent:
         await agent.until_registered(EVERYTHING - {"sgx.intel.com/enclave", "sgx.intel.com/provision"})
-        refused = {line.resource: line.problem for line in await log.lines("resource.refused")}
+        refused = {line.resource: line.problem for line in await log.until_logged("resource.refused", times=2)}
     assert set(refused) == {"sgx.intel.com/enclave", "sgx.intel.com/provision"}
     assert all("4 MiB" in problem for problem in refused.values())
     assert "sgx.intel.com/enclave" not in {call.resource for call in kubelet.registrations}

@@ -90,10 +90,12 @@ async def test_what_can_never_be_taken_is_given_up_at_once(
 async def test_a_refused_namespace_is_no_broken_cluster(
     node: Node, kubelet: SimulatedKubelet, server: ApiServer, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notices, "OLD", 1.0)
     server.refuses[ELSEWHERE] = (403, "")
     async with holding(node, server, kubelet) as agent:
         await broken(node, agent)
+        told = "the Event of the node, and tries of the other"
+        await until(lambda: len(of(server, "Node")) == 1 and asked(server, ELSEWHERE) > 1, told)
+        monkeypatch.setattr(notices, "OLD", 0.0)
 
         async def dropped() -> list[str]:
             return [each.problem for each in await log.lines("notice.dropped")]

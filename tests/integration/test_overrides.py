@@ -134,9 +134,12 @@ async def test_what_is_remembered_of_other_overrides_does_not_count(
     server.stop()
     node.configure(devices=SHARED, overrides=[NO_SGX, FLEX])
     async with on(node, server) as agent:
-        await until(lambda: basis(agent) is Basis.WAITING, "wait for the labels")
-        assert agent.agent.config.value.devices.backends == ()
-        assert agent.agent.unready == ("nodeOverrides: the node's labels are not known yet",)
+        await until(
+            lambda: basis(agent) is Basis.WAITING and agent.agent.config.value.devices.backends == (),
+            "wait for the labels",
+        )
+        unready = ("nodeOverrides: the node's labels are not known yet",)
+        await until(lambda: agent.agent.unready == unready, "what is missing")
         server.start()
         await agent.until_registered()
         await kubelet.wait_for(lambda seen: seen[XE].allocatable == 5)

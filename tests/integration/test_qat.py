@@ -47,7 +47,7 @@ async def test_variables_are_no_part_of_cdi_files(node: Node, kubelet: Simulated
     """A file cannot know which number a function has in its container."""
     node.configure(devices={"qat": {"cdi": cdi}})
     async with running(node) as agent:
-        await agent.until_registered([CY, DC])
+        await agent.until_healthy(CY, DC)
         got = await kubelet.admit("pod", {DC: 2})
 
         assert dict(got.env) == {"QAT0": "0000:e8:00.1", "QAT1": "0000:e8:00.2"}

@@ -1,8 +1,8 @@
 """Ready means that kubelet has the present list: under restarts, refusals and changes in any order."""
 
 import tempfile
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import anyio
@@ -44,14 +44,18 @@ class World:
         self._pulled: Tree | None = None
         self._alive = True
         self._shares = 1
+        self._leaving = False
+        """Whether kubelet is about to go: it forgets what it knew before its streams end."""
 
     async def do(self, step: str) -> None:  # noqa: C901 - one branch for each step
         match step:
             case "restart" if self._alive:
-                await self.kubelet.restart()
+                with self._left():
+                    await self.kubelet.restart()
             case "die" | "vanish" if self._alive:
                 self._alive = False
-                await self.kubelet.stop(leave_socket=step == "die")
+                with self._left():
+                    await self.kubelet.stop(leave_socket=step == "die")
             case "start" if not self._alive:
                 self._alive = True
                 await self.kubelet.start()
@@ -77,6 +81,14 @@ class World:
                 await self.agent.agent.reload()
             case _:
                 pass
+
+    @contextmanager
+    def _left(self) -> Generator[None]:
+        self._leaving = True
+        try:
+            yield
+        finally:
+            self._leaving = False
 
     def _configure(self) -> None:
         self.node.configure(devices={"gpu": {"sharedDevNum": self._shares}})
@@ -104,7 +116,7 @@ class World:
         """
         looks = 0
         while True:
-            looks = looks + 1 if self.ready and not self.told else 0
+            looks = looks + 1 if self.ready and not self.told and not self._leaving else 0
             assert looks < ON_ITS_WAY, "ready, and kubelet does not have the present list"
             await anyio.sleep(0.002)
 

@@ -24,7 +24,7 @@ from .log import Log
 from .node import EVERYTHING, I915, ONE_CARD, XE, Node
 from .other_kubelet import Seen, other_kubelet
 from .rival import register, rival
-from .running import Running, running
+from .running import Running, running, taken
 from .waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -79,13 +79,13 @@ async def test_row_4_options_are_the_same_in_both_places(seen: list[Seen]) -> No
 
 
 async def test_row_5_register_has_a_deadline_that_kubelet_can_keep(seen: list[Seen]) -> None:
-    assert all(15 <= each.seconds <= 60 for each in seen)
+    assert all(10 < each.seconds <= 60 for each in seen)
 
 
 async def test_rows_1_to_5_as_the_simulated_kubelet_sees_them(agent: Running, kubelet: SimulatedKubelet) -> None:
     assert {call.resource for call in kubelet.registrations} == EVERYTHING
     assert all(call.answer is None for call in kubelet.registrations)
-    assert all(15 <= (call.deadline or 0) <= 60 for call in kubelet.registrations)
+    assert all(10 < (call.deadline or 0) <= 60 for call in kubelet.registrations)
     assert kubelet.violations == []
     assert agent.registered == EVERYTHING
 
@@ -135,7 +135,7 @@ async def test_row_10_registers_again_with_a_new_kubelet(agent: Running, kubelet
     await kubelet.restart()
     await kubelet.wait_for(lambda seen: {each.name for each in seen.values() if each.allocatable} >= EVERYTHING)
     await agent.until_registered()
-    assert len(kubelet.registrations) == 2 * len(EVERYTHING)
+    assert taken(kubelet) == 2 * len(EVERYTHING)
     assert kubelet.violations == []
 
 
@@ -155,14 +155,16 @@ async def test_row_12_survives_a_stale_socket_of_kubelet(node: Node, log: Log) -
         await until(lambda: all(node.socket(each).exists() for each in EVERYTHING), "sockets")
         async with node.kubelet():
             await agent.until_registered()
-    assert {line.problem for line in await log.lines("resource.refused")} <= {"connection refused"}
+    # A kubelet that starts removes what is there, and then makes its own.
+    refused = {"connection refused", "no such file or directory"}
+    assert {line.problem for line in await log.lines("resource.refused")} <= refused
 
 
 async def test_row_13_does_not_rely_on_the_inode_of_kubelets_socket(agent: Running, kubelet: SimulatedKubelet) -> None:
     before = kubelet.socket.stat()
     renew(agent, kubelet)  # another change time, as a new socket has, under the same number
     assert kubelet.socket.stat().st_ino == before.st_ino
-    await until(lambda: len(kubelet.registrations) == 2 * len(EVERYTHING), "second registration of all")
+    await until(lambda: taken(kubelet) == 2 * len(EVERYTHING), "second registration of all")
     await agent.until_registered()
 
 
@@ -216,7 +218,7 @@ async def test_row_16_ends_the_old_stream_before_it_registers_anew(agent: Runnin
     for _ in range(2):
         kubelet.registrations.clear()
         renew(agent, kubelet)  # this one knows of nothing
-        await until(lambda: len(kubelet.registrations) == len(EVERYTHING), "new registrations")
+        await until(lambda: taken(kubelet) == len(EVERYTHING), "new registrations")
         await agent.until_registered()
     assert kubelet.violations == []
     assert {kubelet.streams(resource) for resource in EVERYTHING} == {1}

@@ -171,7 +171,7 @@ async def test_nothing_is_shared_while_kubelet_cannot_be_asked(node: Node, kubel
         node.configure(devices={"gpu": {"sharedDevNum": 3}})
         await kubelet.wait_for(lambda seen: (seen[XE].capacity, seen[XE].allocatable) == (3, 1))
         await kubelet.wait_for(lambda seen: seen[I915].allocatable == 3)  # that one was never handed out
-        assert len(await log.lines("podresources.unavailable")) == 1
+        assert len(await log.until_logged("podresources.unavailable")) == 1
         away.rename(node.pod_resources)
         await kubelet.wait_for(lambda seen: seen[XE].allocatable == 3)
 

@@ -200,6 +200,7 @@ async def test_a_device_that_cannot_be_read_any_more_keeps_what_rules_made_of_it
         assert XE not in agent.published
 
 
+@pytest.mark.usefixtures("no_later_look")
 async def test_the_last_list_of_a_kind_that_cannot_be_looked_at_is_what_rules_made_of_it(
     node: Node, kubelet: SimulatedKubelet
 ) -> None:
