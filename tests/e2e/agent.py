@@ -1,6 +1,7 @@
 """The agent under test: a process of its own, for one kubelet and one simulated machine."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import msgspec
 from .daemon import Daemon
 from .kubelet import Place
 from .machine import DEVICES, OFFER, Machine
-from .waiting import eventually
+from .waiting import PATIENCE, eventually
 
 REGISTERED_SECONDS = 10.0
 """How long it may take until kubelet knows what the agent offers."""
@@ -58,10 +59,13 @@ class Agent:
         self._config = place.base / f"{name}.yaml"
         self._log = place.base / f"{name}.log"
         self._log.write_bytes(b"")
+        self._begin = 0
         command = [sys.executable, "-m", "intel_agent", "run", "--config", str(self._config)]
         command += ["--root", str(machine.root), "--host-root", str(machine.root)]
-        self._runtime = place.base / f"{name}-runtime"
-        command += ["--state-directory", str(place.base / f"{name}-state"), "--runtime-directory", str(self._runtime)]
+        self._runtime, state = place.base / f"{name}-runtime", place.base / f"{name}-state"
+        for directory in (self._runtime, state):  # an earlier test's agent of that name remembered other devices
+            shutil.rmtree(directory, ignore_errors=True)
+        command += ["--state-directory", str(state), "--runtime-directory", str(self._runtime)]
         if account is not None:
             command += ["--account-directory", str(account.directory)]
         self.process = Daemon(command, self._log, environment=None if account is None else account.environment)
@@ -82,7 +86,7 @@ class Agent:
             },
             "cdi": {"directory": str(self._place.cdi)},
             "deviceInfo": {"directory": str(self._place.device_info)},
-            "health": {"rescanSeconds": rescan_seconds, "lingerSeconds": LINGER_SECONDS},
+            "health": {"rescanSeconds": rescan_seconds, "lingerSeconds": LINGER_SECONDS, "readDeadlineSeconds": 60},
             "devices": {**DEVICES, **sections},
             **(top or {}),
         }
@@ -91,6 +95,7 @@ class Agent:
         draft.replace(self._config)
 
     def start(self) -> "Agent":
+        self._begin = self._log.stat().st_size
         self.process.start()
         return self
 
@@ -101,11 +106,16 @@ class Agent:
     def mark(self, device: str, word: str) -> None:
         """Say what a device is to be, as an administrator does."""
         command = [sys.executable, "-m", "intel_agent", "mark", device, word, "--runtime-directory", str(self._runtime)]
-        subprocess.run(command, check=True, capture_output=True, timeout=20)
+        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
 
-    def log(self) -> list[LogLine]:
-        complete = self._log.read_bytes().rpartition(b"\n")[0]
+    def log(self, begin: int = 0) -> list[LogLine]:
+        """Return the complete lines of the log, from so many bytes on."""
+        complete = self._log.read_bytes()[begin:].rpartition(b"\n")[0]
         return [msgspec.json.decode(line, type=LogLine) for line in complete.splitlines()]
+
+    def registered(self) -> set[str]:
+        """Return the resources that kubelet took since the process started."""
+        return {line.resource for line in self.log(self._begin) if line.event == "resource.registered"}
 
     def offered(self) -> dict[str, frozenset[str]]:
         """Return the machine's resources as kubelet knows them now."""
@@ -118,7 +128,8 @@ class Agent:
 
         def as_offered() -> bool:
             assert self.process.alive, f"the agent ended: {self._log.read_text()[-4000:]}"
-            return self.offered() == offer
+            # Kubelet may not have noticed yet that the agent before ended, whose devices look the same.
+            return self.offered() == offer and self.registered() >= OFFER.keys()
 
         try:
             eventually(as_offered, "offer", within=within)

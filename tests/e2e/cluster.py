@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from http.client import NOT_FOUND
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,7 @@ from .network import LOOPBACK
 from .node import Node, binaries
 from .pods import Pod, manifest
 from .sandbox import MachineNamespace, MountNamespace
-from .waiting import eventually
+from .waiting import PATIENCE, eventually
 
 TOKENS = {
     "admin": 'admin,1,"system:masters"',
@@ -88,14 +89,30 @@ class Api:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {token}", "Content-Type": content}
         request = urllib.request.Request(self.url + path, data, headers, method=method)
-        with self._network(), urllib.request.urlopen(request, timeout=10, context=self._context) as answer:
+        with self._network(), urllib.request.urlopen(request, timeout=PATIENCE, context=self._context) as answer:
             text: bytes = answer.read()
             return text
 
+    def ready(self) -> bool:
+        """Return whether it serves: it is not there at first."""
+        try:
+            self.request("GET", "/readyz")
+        except (OSError, urllib.error.URLError):
+            return False
+        return True
+
     def exists(self, path: str) -> bool:
+        """
+        Return whether there is such an object.
+
+        Raises:
+            OSError: that cannot be told.
+        """
         try:
             self.request("GET", path)
-        except (OSError, urllib.error.URLError):
+        except urllib.error.HTTPError as error:
+            if error.code != NOT_FOUND:
+                raise
             return False
         return True
 
@@ -133,7 +150,7 @@ class Cluster:
         etcd, apiserver, *others = self._daemons
         etcd.start()
         apiserver.start()
-        eventually(lambda: self.api.exists("/readyz"), "ready API server", within=READY_SECONDS)
+        eventually(self.api.ready, "ready API server", within=READY_SECONDS)
         for daemon in others:
             daemon.start()
         # A changed ConfigMap comes to its pods when kubelet synchronises them, once a minute if nobody says else.
@@ -149,10 +166,14 @@ class Cluster:
 
     @property
     def node_status(self) -> NodeStatus:
-        path = f"/api/v1/nodes/{NODE}"
-        if not self.api.exists(path):
+        """What is known of the node; nothing before kubelet has made its object."""
+        try:
+            answer = self.api.request("GET", f"/api/v1/nodes/{NODE}")
+        except urllib.error.HTTPError as error:
+            if error.code != NOT_FOUND:
+                raise
             return NodeStatus()
-        return msgspec.json.decode(self.api.request("GET", path), type=NodeObject).status
+        return msgspec.json.decode(answer, type=NodeObject).status
 
     def create(self, pod: Mapping[str, object]) -> None:
         self.api.request("POST", self.PODS, pod)

@@ -12,7 +12,7 @@ from .daemon import Daemon
 from .network import LOOPBACK
 from .podresources import PodResources
 from .sandbox import Cgroup, MountNamespace
-from .waiting import eventually
+from .waiting import PATIENCE, eventually
 
 NODE = "e2e-node"
 """The name of the node; kubelet appends it to the names of static pods."""
@@ -54,6 +54,7 @@ class Kubelet:
         self._healthz, self._read_only, self._port = namespace.free_ports(3)
         self._kubeconfig = kubeconfig
         flags: list[str | Path] = ["--config", self._config, f"--hostname-override={NODE}", "--v=2"]
+        flags += ["--vmodule=manager=4"]  # it says when it asks a plugin for devices
         flags += [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
         # Without it kubelet looks for a default route; the loopback address it would refuse.
         flags += [f"--node-ip={namespace.address}"] if namespace.address != LOOPBACK else []
@@ -108,7 +109,7 @@ class Kubelet:
 
     def _fetch(self, port: int, path: str, address: str = "") -> bytes:
         url = f"http://{address or self._namespace.address}:{port}{path}"
-        with self._namespace.network(), urllib.request.urlopen(url, timeout=5) as answer:
+        with self._namespace.network(), urllib.request.urlopen(url, timeout=PATIENCE) as answer:
             content: bytes = answer.read()
             return content
 

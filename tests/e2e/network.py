@@ -13,12 +13,19 @@ _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+_given: set[int] = set()
+"""Ports that were given away: who got one may not listen on it yet."""
+
+
 def free_ports(count: int) -> list[int]:
-    """Return ports of the loopback address that nobody listens on."""
-    sockets = [socket.create_server((LOOPBACK, 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in sockets]
-    for listener in sockets:
-        listener.close()
+    """Return ports of the loopback address that nobody listens on, and that were not given before."""
+    ports: list[int] = []
+    while len(ports) < count:
+        with socket.create_server((LOOPBACK, 0)) as listener:
+            port: int = listener.getsockname()[1]
+        if port not in _given:
+            _given.add(port)
+            ports.append(port)
     return ports
 
 

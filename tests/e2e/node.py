@@ -155,6 +155,16 @@ class StaticPod:
         """The ids of the devices that the pod holds."""
         return frozenset(holding.device for holding in self.holdings)
 
+    def until_asked_for(self) -> "StaticPod":
+        """Wait until kubelet asks a plugin for the pod's devices, whatever becomes of it."""
+
+        def asked_for() -> bool:
+            lines = self._node.kubelet.log.read_text(errors="replace").splitlines()
+            return any("Making allocation request" in line and f'pod="default/{self.name}"' in line for line in lines)
+
+        eventually(asked_for, f"question for the devices of {self.name}", within=POD_SECONDS)
+        return self
+
     def until_running(self) -> "StaticPod":
         def running() -> bool:
             status = self.status

@@ -106,7 +106,8 @@ class Containerd:
         self.kill_tasks()
         self._daemon.stop()
         for pid in _processes_with(str(self.socket)):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def load(self, archive: Path) -> None:
         """Bring an image to the node."""

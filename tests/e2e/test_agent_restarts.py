@@ -33,8 +33,10 @@ def test_row_15_a_stream_that_kubelet_ended_is_an_order_to_register_again(
 
 
 def test_row_15_a_resource_that_another_plugin_took_and_left_is_registered_again(node: Node, agent: Agent) -> None:
+    agent.process.pause()  # it would take the resource back soon
     with rival(node, DEDICATED, ["rival"]):
         assert agent.offered()[DEDICATED] == frozenset({"rival"})
+    agent.process.resume()
     agent.until_offered(within=10)
     node.run({DEDICATED: 1}).until_running()
 
@@ -64,8 +66,7 @@ def test_a_pod_keeps_its_device_over_a_crash_of_the_agent(node: Node, agent: Age
 
 def test_an_agent_that_dies_during_an_allocation_costs_one_pod(node: Node, agent: Agent) -> None:
     agent.process.pause()
-    pod = node.run({DEDICATED: 1})
-    eventually(lambda: pod.name in node.pods(), "pod before its admission", within=5)
+    pod = node.run({DEDICATED: 1}).until_asked_for()
     agent.process.kill()
     refusal = pod.until_refused()
     agent.start().until_offered()

@@ -6,7 +6,7 @@ from time import monotonic
 
 import pytest
 
-from .agent import LINGER_SECONDS, Agent
+from .agent import RESCAN_SECONDS, Agent
 from .cluster import Cluster
 from .machine import CARD0, CARD1, DEDICATED, DEDICATED_QUEUE, I915, OFFER, Machine
 from .pods import container, manifest
@@ -14,6 +14,9 @@ from .waiting import always, eventually
 
 STATUS_SECONDS = 10.0
 """How long a change may take to the node object: the agent's look, kubelet's tick, the API server."""
+
+LINGER_SECONDS = 10
+"""How long a vanished device stays in kubelet's list: long enough to be seen, as kubelet tells once a second."""
 
 GRACE_SECONDS = 300.0
 """How long kubelet remembers the capacity of a plugin that went away."""
@@ -30,6 +33,7 @@ def machine(cluster: Cluster) -> Machine:
 @pytest.fixture
 def agent(cluster: Cluster, machine: Machine) -> Iterator[Agent]:
     agent = Agent(cluster.node.place, machine)
+    agent.configure(top={"health": {"rescanSeconds": RESCAN_SECONDS, "lingerSeconds": LINGER_SECONDS}})
     with ExitStack() as end:
         end.callback(agent.process.kill)
         yield agent.start().until_offered()

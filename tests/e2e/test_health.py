@@ -75,6 +75,7 @@ def agent(start_agent: Callable[..., Agent], judge: Path) -> Agent:
     health: Mapping[str, object] = {
         "rescanSeconds": RESCAN_SECONDS,
         "lingerSeconds": LINGER_SECONDS,
+        "readDeadlineSeconds": 60,
         "recoverySeconds": RECOVERY_SECONDS,
         "xpumd": {"socket": str(judge)},
     }

@@ -34,7 +34,9 @@ def started(node: Node, machine: Machine, use: str) -> Agent:
     agent.start()
     known = node.pod_resources.allocatable
     try:
-        eventually(lambda: OFFER.items() <= known().items(), "every kind", within=20)
+        eventually(
+            lambda: OFFER.items() <= known().items() and agent.registered() >= OFFER.keys(), "every kind", within=20
+        )
     except TimeoutError as error:
         agent.process.kill()
         wrong = {each: (ids, known().get(each)) for each, ids in OFFER.items() if known().get(each) != ids}

@@ -1,7 +1,5 @@
 """Devices that come and go while pods have them."""
 
-from functools import partial
-
 import pytest
 
 from .agent import LINGER_SECONDS, Agent
@@ -49,7 +47,9 @@ def test_row_31_the_health_of_a_device_shows_in_a_pod_whose_container_never_star
     machine: Machine, node: Node
 ) -> None:
     pod = node.run({DEDICATED: 1}, image="localhost/absent:1")
-    eventually(lambda: QUEUE in pod.devices, "device of the waiting pod", within=NOTICED_SECONDS)
+    # kubelet says nothing of a pod's containers until it has noted what they were given.
+    given = "device of the waiting pod"
+    eventually(lambda: QUEUE in pod.devices and pod.status.container_statuses, given, within=NOTICED_SECONDS)
     queue = machine.unplug(DEDICATED_QUEUE)
     until_health(pod, {QUEUE: "Unhealthy"})
 
@@ -83,15 +83,11 @@ def test_a_new_pod_is_refused_while_the_only_device_is_gone(machine: Machine, no
 def test_rows_27_37_and_43_an_allocation_during_an_unplug_is_refused_by_name_and_kubelet_lives(
     node: Node, machine: Machine, agent: Agent
 ) -> None:
-    def known(pod: StaticPod) -> bool:
-        return pod.name in node.pods()
-
     for _ in range(3):
         # The agent stands still, so that both are waiting for it: the unplug and kubelet's question.
         agent.process.pause()
         queue = machine.unplug(DEDICATED_QUEUE)
-        pod = node.run({DEDICATED: 1})
-        eventually(partial(known, pod), "pod before its admission", within=NOTICED_SECONDS)
+        pod = node.run({DEDICATED: 1}).until_asked_for()
         agent.process.resume()
         refusal = pod.until_refused()
 

@@ -19,7 +19,10 @@ from .product import CHART, REGISTRY
 NAME = "intel-agent"
 """Of the release, of its namespace, and of its DaemonSet."""
 
-VALUES: Mapping[str, Mapping[str, object]] = {"devices": DEVICES, "health": {"rescanSeconds": 1, "lingerSeconds": 2}}
+VALUES: Mapping[str, Mapping[str, object]] = {
+    "devices": DEVICES,
+    "health": {"rescanSeconds": 1, "lingerSeconds": 2, "readDeadlineSeconds": 60},
+}
 """What OFFER belongs to. A simulated device makes no kernel event: the agent finds it when it looks again."""
 
 COMMAND_SECONDS = 60.0
@@ -132,6 +135,17 @@ class Release:
         """Return the lines of the agent's log."""
         lines = self.kubectl("--namespace", NAME, "logs", f"daemonset/{NAME}").splitlines()
         return [msgspec.json.decode(line) for line in lines]
+
+    def replaced(self, before: AgentPod) -> None:
+        """Wait for the pod after this one, which was deleted: the DaemonSet itself may not have noticed yet."""
+
+        def ready() -> bool:
+            pods = [each for each in self.pods if each.metadata.deletion_timestamp is None]
+            containers = [each for pod in pods for each in pod.status.container_statuses]
+            anew = [each.metadata.uid for each in pods] != [before.metadata.uid]
+            return anew and len(pods) == 1 and bool(containers) and all(each.ready for each in containers)
+
+        eventually(ready, "the next pod", within=60)
 
     def rolled_out(self) -> None:
         self.kubectl("--namespace", NAME, "rollout", "status", f"daemonset/{NAME}", "--timeout=50s")

@@ -3,7 +3,7 @@
 They run as they stand. Replaced are the words in WORDS, which stand for something of the reader's.
 """
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from e2e.waiting import eventually
 from shell import Shell, ours
 
 from .product import REGISTRY
-from .release import NAME, VALUES, Release
+from .release import NAME, VALUES, RefusedError, Release
 from .test_dry_run import CRDS, OPENSHIFT, openshifts
 from .test_uninstall import clean
 
@@ -175,13 +175,23 @@ def old(kind: str) -> dict[str, object]:
     return {"apiVersion": "deviceplugin.intel.com/v1", "kind": kind, "metadata": {"name": name}, "spec": OLD[kind]}
 
 
+def served(release: Release, kinds: Iterable[str]) -> bool:
+    """Return whether the API server has taken up these kinds, which is later than it says they are established."""
+    try:
+        release.kubectl("get", ",".join(f"{each.lower()}s.deviceplugin.intel.com" for each in kinds))
+    except RefusedError:
+        return False
+    return True
+
+
 @pytest.fixture
 def old_plugins(reader: Reader, tmp_path: Path) -> Iterator[None]:
     """Have the resources of the old operator in the cluster."""
     with ExitStack() as stack:
         kinds = tmp_path / "kinds.json"
         stack.enter_context(defined(reader.release, [definition(each) for each in PLUGINS], kinds))
-        reader.release.kubectl("wait", "--for=condition=Established", "--timeout=20s", f"--filename={kinds}")
+        reader.release.kubectl("wait", "--for=condition=Established", "--timeout=50s", f"--filename={kinds}")
+        eventually(lambda: served(reader.release, PLUGINS), "kinds that are served", within=60)
         stack.enter_context(defined(reader.release, [old(each) for each in PLUGINS], tmp_path / "plugins.json"))
         yield
 
@@ -217,7 +227,7 @@ def test_the_page_about_openshift(reader: Reader, tmp_path: Path) -> None:
     theirs.write_text(openshifts((CRDS / theirs.name).read_text()))
     kinds = (f"--filename={CRDS}", f"--filename={theirs}")
     reader.release.kubectl("apply", *kinds)
-    reader.release.kubectl("wait", "--for=condition=Established", "--timeout=20s", *kinds)
+    reader.release.kubectl("wait", "--for=condition=Established", "--timeout=50s", *kinds)
     reader.release.kubectl("create", "namespace", OPENSHIFT)
     (reader.shell.directory / "values.yaml").write_text(yaml_of("docs/install/openshift.md", "# values.yaml"))
     reader.type("docs/install/openshift.md")

@@ -28,7 +28,7 @@ def judge(release: Release, cluster: Cluster, tmp_path_factory: pytest.TempPathF
     theirs.write_text(openshifts((CRDS / theirs.name).read_text()))
     kinds = (f"--filename={CRDS}", f"--filename={theirs}")
     release.kubectl("apply", *kinds)
-    release.kubectl("wait", "--for=condition=Established", "--timeout=20s", *kinds)
+    release.kubectl("wait", "--for=condition=Established", "--timeout=50s", *kinds)
     account = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/default"
     eventually(lambda: cluster.api.exists(account), "default account", within=20)
     yield release

@@ -162,8 +162,9 @@ def test_condition_and_taint_come_with_a_fault_and_go_with_it(release: Release, 
 def test_they_outlive_the_agent_and_its_successor_goes_on(release: Release, cluster: Cluster) -> None:
     mark(release, "unhealthy")
     ill = until_said(cluster, "True", tainted=True)
-    release.kubectl("--namespace", NAME, "delete", "pod", release.pod.metadata.name)
-    release.rolled_out()
+    before = release.pod
+    release.kubectl("--namespace", NAME, "delete", "pod", before.metadata.name)
+    release.replaced(before)
     assert (condition(cluster), taints(cluster)) == (ill, {(KEY, "NoSchedule")})
     mark(release, "auto")
     until_said(cluster, "False", tainted=False)

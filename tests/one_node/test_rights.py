@@ -121,8 +121,9 @@ def test_each_right_is_needed(release: Release, left: list[str], problem: str) -
     verbs = [{"op": "replace", "path": "/rules/0/verbs", "value": left}]
     release.kubectl("patch", "clusterrole", ROLE, "--type=json", f"--patch={msgspec.json.encode(verbs).decode()}")
     taint(release, f"{KEY}=:NoSchedule")
-    release.kubectl("--namespace", NAME, "delete", "pod", release.pod.metadata.name)
-    release.rolled_out()
+    before = release.pod
+    release.kubectl("--namespace", NAME, "delete", "pod", before.metadata.name)
+    release.replaced(before)
     eventually(lambda: problem in log(release), "refusal", within=20)
     assert taints(release) == {OTHER, KEY}
     verbs[0]["value"] = ["get", "patch"]

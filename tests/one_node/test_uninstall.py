@@ -48,7 +48,7 @@ def files(cluster: Cluster) -> dict[str, set[str]]:
 def clean(cluster: Cluster) -> None:
     """Run on the node what the page says that removes what stays."""
     (command,) = (line for line in PAGE.read_text().splitlines() if line.startswith("rm "))
-    subprocess.run(cluster.node.namespace.enter(["sh", "-c", command]), check=True, timeout=20)
+    subprocess.run(cluster.node.namespace.enter(["sh", "-c", command]), check=True, timeout=60)
 
 
 def objects(release: Release) -> set[str]:
