@@ -62,7 +62,7 @@ class Requests(Section, frozen=True, kw_only=True):
     """What the scheduler keeps free for the agent on its node."""
 
     cpu: Annotated[Quantity | UnsetType, Meta(description="Processors, for example 50m.")] = UNSET
-    memory: Annotated[Quantity | UnsetType, Meta(description="Memory.")] = "75Mi"
+    memory: Annotated[Quantity | UnsetType, Meta(description="Memory.")] = "85Mi"
 
 
 class Limits(Section, frozen=True, kw_only=True):
@@ -72,7 +72,7 @@ class Limits(Section, frozen=True, kw_only=True):
         Quantity | UnsetType,
         Meta(description="Processors. Better none: kubelet's main loop waits for the agent's answers."),
     ] = UNSET
-    memory: Annotated[Quantity | UnsetType, Meta(description="Memory; `kubectl exec` counts, too.")] = "125Mi"
+    memory: Annotated[Quantity | UnsetType, Meta(description="Memory; `kubectl exec` counts, too.")] = "200Mi"
 
 
 class Resources(Section, frozen=True, kw_only=True):

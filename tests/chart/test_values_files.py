@@ -217,7 +217,7 @@ def test_defaults_that_may_be_missing_can_be_taken_away(helm: Helm, tmp_path: Pa
     file = tmp_path / "values.yaml"
     file.write_text("log:\nresources: {limits: {memory: }}\npriorityClassName:\nnodeSelector: {kubernetes.io/os: }\n")
     spec = helm.render("--values", file).agent["spec"]
-    assert spec["containers"][0]["resources"] == {"limits": {}, "requests": {"memory": "75Mi"}}
+    assert spec["containers"][0]["resources"] == {"limits": {}, "requests": {"memory": "85Mi"}}
     assert {"priorityClassName", "nodeSelector"} & set(spec) == set()
 
 
