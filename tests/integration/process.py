@@ -17,6 +17,14 @@ from .waiting import PATIENCE, until
 
 STOP_SECONDS = PATIENCE
 
+PATIENT = f"""
+from intel_agent import __main__, control
+from intel_agent.publish import deviceplugin, holdings
+deviceplugin.ALLOCATE_DEADLINE = holdings.DEADLINE = control.DEADLINE = {PATIENCE}
+__main__.main()
+"""
+"""The program, but that it waits for others as long as tests do."""
+
 
 @dataclass
 class Process:
@@ -65,7 +73,7 @@ def process(
 ) -> Generator[Process]:
     """Start `intel-agent run` on the node, by way of `before`, with more `arguments`; kill it when the block ends."""
     output = node.base / f"{name}.log"
-    command = [*before, sys.executable, "-m", "intel_agent", "run", "--config", str(node.config)]
+    command = [*before, sys.executable, "-c", PATIENT, "run", "--config", str(node.config)]
     command += ["--root", str(node.root), "--host-root", str(node.root)]
     command += ["--runtime-directory", str(node.runtime), "--state-directory", str(node.state), *arguments]
     with output.open("ab") as file:
