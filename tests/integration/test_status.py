@@ -163,7 +163,7 @@ async def test_a_kubelet_that_does_not_answer_is_waited_for_once(
 ) -> None:
     """The second question is asked while the first one waits for its answer."""
     del served
-    monkeypatch.setattr(holdings, "DEADLINE", PATIENCE)
+    monkeypatch.setattr(holdings, "DEADLINE", PATIENCE / 3)  # the one who asks the agent waits longer
     node.pod_resources.unlink()
     with socket.socket(socket.AF_UNIX) as silent, ThreadPoolExecutor(1) as thread:
         silent.settimeout(PATIENCE)
