@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import msgspec
@@ -25,6 +25,7 @@ from intel_agent.errors import (
 )
 
 if TYPE_CHECKING:
+    from httpcore2 import AsyncNetworkStream
     from httpx2 import AsyncClient
 
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -148,13 +149,16 @@ class Api:
 
     async def _request(self, method: str, path: str, headers: dict[str, str], content: bytes | None = None) -> bytes:
         client: AsyncClient | None = None
+        handshake = _Handshake()
         try:
             with anyio.fail_after(DEADLINE):
                 async with self._preparing:
                     prepared, token = await to_thread.run_sync(self._prepared, abandon_on_cancel=True)
                 client = prepared
                 headers["Authorization"] = f"Bearer {token}"
-                answer = await prepared.request(method, path, headers=headers, content=content)
+                answer = await prepared.request(
+                    method, path, headers=headers, content=content, extensions={"trace": handshake.follow}
+                )
         except TimeoutError as error:
             await self._give_up(client)
             raise ClusterError(f"{self._access.url} did not answer within {DEADLINE:g} s") from error
@@ -165,6 +169,8 @@ class Api:
             expected = isinstance(error, (OSError, *_failures()))
             problem = (str(error) or type(error).__name__) if expected else f"unexpected: {error!r}"
             raise ClusterError(f"{self._access.url}: {problem}") from error
+        finally:
+            await handshake.end()
         if answer.is_success:
             return answer.content
         status = _status(answer.content)
@@ -196,6 +202,26 @@ class Api:
         if client is not None:
             with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
                 await client.aclose()
+
+
+class _Handshake:
+    """A connection until its TLS handshake is done: httpcore2 2.16 forgets one that is cancelled before, still open."""
+
+    def __init__(self) -> None:
+        self._stream: AsyncNetworkStream | None = None
+
+    async def follow(self, event: str, info: Mapping[str, Any]) -> None:
+        """Hear what becomes of a request; see "trace" of httpcore's request extensions."""
+        if event == "connection.connect_tcp.complete":
+            self._stream = info["return_value"]
+        elif event == "connection.start_tls.complete":
+            self._stream = None
+
+    async def end(self) -> None:
+        """Close what is left of a connection that came to nothing."""
+        if self._stream is not None:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
+                await self._stream.aclose()
 
 
 def _client(url: str, authority: str) -> "AsyncClient":

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 import pytest
-from anyio import to_thread
+from anyio import from_thread, to_thread
 
 from intel_agent.cluster import api as module
 from intel_agent.cluster.api import METADATA, Access, Api
@@ -90,6 +90,33 @@ async def test_another_authority_is_not_trusted(server: ApiServer, node: OwnNode
     with pytest.raises(ClusterError, match="certificate verify failed"):
         await node.labels()
     assert server.requests == []
+
+
+async def test_a_request_that_is_called_off_leaves_no_connection_behind(server: ApiServer) -> None:
+    """Even in the middle of the handshake: nobody else would close it before the garbage collector comes round."""
+    hello, gone = anyio.Event(), anyio.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE)
+
+        def listen() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(PATIENCE)
+                while connection.recv(1000):
+                    from_thread.run_sync(hello.set)
+            from_thread.run_sync(gone.set)
+
+        environment = {**server.environment, "KUBERNETES_SERVICE_PORT": str(listener.getsockname()[1])}
+        api = Api(Access.from_pod(environment, str(server.directory)))
+        async with anyio.create_task_group() as group:
+            group.start_soon(to_thread.run_sync, listen)
+            async with anyio.create_task_group() as asking:
+                asking.start_soon(OwnNode(api, NAME).labels)
+                await hello.wait()
+                asking.cancel_scope.cancel()
+            with anyio.fail_after(PATIENCE):
+                await gone.wait()  # before the client as a whole is closed
+        await api.close()
 
 
 async def test_proxies_of_the_environment_are_not_used(
