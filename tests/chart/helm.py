@@ -1,6 +1,5 @@
 """Helm as a program, and what it makes of the chart."""
 
-import functools
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pinned
 import yaml
 
 HERE = Path(__file__).parent
@@ -55,11 +55,9 @@ class Rendered(tuple[Object, ...]):
         return str(text)
 
 
-@functools.cache
 def built(name: str) -> Path:
     """Return the folder of the program that `<name>/build.sh` builds, or finds in its cache."""
-    answer = subprocess.run([HERE / name / "build.sh"], check=True, stdout=subprocess.PIPE, text=True)
-    return Path(answer.stdout.strip())
+    return pinned.built(HERE / name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
 import msgspec
+import pinned
 
 from .kubelet import NODE, Kubelet, Place
 from .podresources import Holding, PodResources
@@ -39,9 +39,7 @@ def unhealthy(resource: str) -> str:
 
 def binaries(name: str) -> Path:
     """Return the folder of the binaries that tests/e2e/<name>/build.sh builds, or finds in its cache."""
-    build = Path(__file__).parent / name / "build.sh"
-    answer = subprocess.run([build], check=True, stdout=subprocess.PIPE, text=True)
-    return Path(answer.stdout.strip())
+    return pinned.built(Path(__file__).parent / name)
 
 
 class Node:

@@ -4,9 +4,9 @@ import os
 import subprocess
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
+import pinned
 from integration.node import Node
 
 HERE = Path(__file__).parent
@@ -27,11 +27,9 @@ exec "$@"
 """Its paths are fixed: the machine's and kubelet's are mounted there. /dev comes last: the machine is below it."""
 
 
-@cache
 def programs() -> Path:
     """Return the folder of the programs that plugins/build.sh builds, or finds in its cache."""
-    answer = subprocess.run([HERE / "plugins" / "build.sh"], check=True, stdout=subprocess.PIPE, text=True)
-    return Path(answer.stdout.strip())
+    return pinned.built(HERE / "plugins")
 
 
 @contextmanager
