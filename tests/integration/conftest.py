@@ -12,6 +12,7 @@ from machines import MEMORY, removed
 
 from intel_agent import control
 from intel_agent import log as logs
+from intel_agent.backends.gpu import Gpu
 from intel_agent.cluster import api, membership
 from intel_agent.health import xpumd
 from intel_agent.publish import deviceplugin, grants, holdings, publisher, registration, terms
@@ -112,6 +113,13 @@ def swift_files(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_later_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the agent look once when it starts, and then only when there is a hint."""
     monkeypatch.setattr(scan, "AGAIN", ())
+
+
+@pytest.fixture
+def only_hints(no_later_look: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the agent look when it is told to, and never while a device is being pulled out."""
+    del no_later_look
+    monkeypatch.setattr(Gpu, "directories", ())
 
 
 @pytest.fixture

@@ -203,7 +203,7 @@ async def test_row_41_every_path_is_a_device_node_that_exists(agent: Running, ku
         pytest.param("../../sys", "not a character device", id="something else"),
     ],
 )
-@pytest.mark.usefixtures("no_later_look")
+@pytest.mark.usefixtures("only_hints")
 async def test_row_41_a_node_that_is_gone_is_not_handed_out(agent: Running, instead: str | None, problem: str) -> None:
     node = agent.node.root / "dev/dri/renderD128"
     node.unlink()

@@ -56,13 +56,7 @@ async def test_a_link_that_comes_some_time_after_the_hint_is_offered(
         await until_async(lambda: answers(agent), "links")
 
 
-@pytest.fixture
-def only_hints(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the agent never look again by itself."""
-    monkeypatch.setattr(scan, "AGAIN", ())
-
-
-@pytest.mark.usefixtures("only_hints")
+@pytest.mark.usefixtures("no_later_look")
 async def test_a_link_is_offered_without_any_hint(kubelet: SimulatedKubelet, agent: Running) -> None:
     """As when udev starts late, long after the kernel's message."""
     kernel, links = split(await agent.node.unplug(XE_CARD))
@@ -76,7 +70,7 @@ async def test_a_link_is_offered_without_any_hint(kubelet: SimulatedKubelet, age
     assert kubelet.resources()[I915].allocatable == 1
 
 
-@pytest.mark.usefixtures("only_hints")
+@pytest.mark.usefixtures("no_later_look")
 async def test_a_numbered_link_of_a_queue_is_offered_without_any_hint(
     kubelet: SimulatedKubelet, agent: Running
 ) -> None:

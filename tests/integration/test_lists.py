@@ -77,13 +77,6 @@ async def test_row_18_sends_the_first_list_even_when_it_is_empty(node: Node, kub
         assert kubelet.streams(XE) == 1
 
 
-@pytest.fixture
-def only_hints(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the agent look when it is told to, and never while a device is being pulled out."""
-    monkeypatch.setattr(scan, "AGAIN", ())
-    monkeypatch.setattr(Gpu, "directories", ())
-
-
 @pytest.mark.usefixtures("impatient", "only_hints")
 async def test_row_19_every_message_alone_is_the_whole_list(node: Node, kubelet: SimulatedKubelet) -> None:
     node.configure(devices={"gpu": {"sharedDevNum": 2}}, health={"lingerSeconds": 0.3})
