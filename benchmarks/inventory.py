@@ -69,7 +69,7 @@ class Agent:
                         answer.read()
                         if answer.status == 200:  # noqa: PLR2004 - RFC 9110
                             return connection
-            time.sleep(0.1)
+            time.sleep(0.1)  # nobody tells when the log has another line
         raise TimeoutError("not ready within 60 s")
 
     @property
@@ -189,7 +189,7 @@ def pages(place: Path, times: int) -> dict[str, object]:
                 taken.append((time.monotonic() - began) * 1000)
             busy = round((agent.busy - before) / times, 2)
             found[page] = {"bytes": size, "processor ms": busy, "ms": figures(taken)}
-        time.sleep(SETTLE)
+        time.sleep(SETTLE)  # threads that nothing needs end meanwhile
         found["PSS (MB)"] = agent.memory
     return found
 
@@ -258,7 +258,7 @@ def memory(place: Path) -> float:
     """Return the proportional set size without HTTP, in MB."""
     with running(place, http=False) as (agent, kubelet):
         kubelet.wait_for(lambda: len(kubelet.plugins) >= RESOURCES)
-        time.sleep(SETTLE)
+        time.sleep(SETTLE)  # threads that nothing needs end meanwhile
         return agent.memory
 
 

@@ -53,7 +53,7 @@ def figures(times: list[float]) -> str:
 def imported() -> None:
     """Print what the import costs, after all that an agent has imported without it."""
     import_module("intel_agent.agent")
-    kernel._import_sparingly()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    kernel._import_sparingly()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]  # its cost alone
     before = private()
 
     def load() -> None:

@@ -88,4 +88,4 @@ def _printed(output: Path, what: str) -> None:
     while what not in (text := output.read_text()):
         if monotonic() > deadline:
             raise TimeoutError(f"{what!r} was not printed: {text}")
-        sleep(0.05)
+        sleep(0.05)  # the program's output is a file: nobody tells when it grows

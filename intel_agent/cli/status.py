@@ -34,7 +34,7 @@ def run(directory: str, output: Form, *, watch: bool) -> int:
     show(report, output, again=watch)
     problem = ""
     while watch:
-        time.sleep(PAUSE)
+        time.sleep(PAUSE)  # no event loop here: a command with one thread
         try:
             newer = asked(directory, "" if report is None else report.revision)
         except AgentError as error:

@@ -25,7 +25,7 @@ CARD = XE_CARD.removeprefix("/sys")
 
 def happen(agent: Running, action: str, path: str, subsystem: str, **keys: str) -> None:
     """Have the agent hear a message, as from the kernel (test_kernel_events.py has the kernel say it)."""
-    agent.agent._happened(Event(action, subsystem, path, keys))  # pyright: ignore[reportPrivateUsage]
+    agent.agent._happened(Event(action, subsystem, path, keys))  # pyright: ignore[reportPrivateUsage]  # the kernel's part
 
 
 async def until_health(agent: Running, health: str) -> None:

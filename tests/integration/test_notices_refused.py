@@ -35,7 +35,7 @@ async def test_kubelet_is_asked_once_more(
     monkeypatch.setattr(notices, "AGE", 0.0)
     away = node.pod_resources.with_suffix(".away")
     async with holding(node, server, kubelet) as agent:
-        holders = agent.agent.notices._holders  # pyright: ignore[reportPrivateUsage]
+        holders = agent.agent.notices._holders  # pyright: ignore[reportPrivateUsage]  # nobody else tells when
         assert (await holders.holdings(0.0)).known
         node.pod_resources.rename(away)
         await broken(node, agent)

@@ -111,7 +111,7 @@ async def test_no_task_is_left_over(node: Node, kubelet: SimulatedKubelet, log: 
             for each in commands:
                 _, action, path, subsystem, *more = each.split()
                 keys = dict(part.split("=", 1) for part in more)
-                agent.agent._happened(Event(action, subsystem, path, keys))  # pyright: ignore[reportPrivateUsage]
+                agent.agent._happened(Event(action, subsystem, path, keys))  # pyright: ignore[reportPrivateUsage]  # as in test_health
 
         storm = Storm(node, kubelet, cards_of(node), say, seed=1)
         await until(lambda: not agent.agent.unready, "everything to be registered")

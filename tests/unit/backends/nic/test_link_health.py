@@ -41,7 +41,7 @@ def told(name: str, **facts: object) -> Links:
     """Return what netlink tells, with other facts of one interface."""
     known = seen(PORT, OTHER)
     interfaces: tuple[Interface, ...] = tuple(
-        replace(each, **facts) if each.name == name else each  # type: ignore[arg-type]
+        replace(each, **facts) if each.name == name else each  # type: ignore[arg-type]  # of several types
         for each in known.interfaces
     )
     return replace(known, interfaces=interfaces)
