@@ -251,6 +251,11 @@ def main() -> None:
         node = Node(Path(place))
         report("start to all listed (ms)", milliseconds(starts(node, 20 // share or 2)))
         report("new kubelet.sock to all listed (ms)", milliseconds(restarts(node, 20 // share or 2)))
+        with node.agent() as process:
+            time.sleep(15)  # it tries often at first
+            share_of_core, switches = idle(process, 60 / share)
+            figures = [round(share_of_core * 100, 4), round(switches, 2)]
+            report("kubelet is away: % of a core, context switches/s", figures)
         with serving(node.plugins) as (kubelet, _), node.agent() as process:
             listed(kubelet)
             time.sleep(15)  # the looks after the first one, and threads that end when nothing needs them
