@@ -122,19 +122,24 @@ def _line(answer: Answer) -> bytes:
 def _bound(path: str) -> tuple[socket.socket, Identity]:
     """Return a socket at `path` that only its owner can open, and which file that is.
 
-    What an agent left behind there is removed: who comes here serves the node, and nobody else does.
+    It is there as soon as it listens: who waits for it need not try twice. What an agent left behind there is
+    replaced: who comes here serves the node, and nobody else does.
     """
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    draft = f"{path}.new"
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+        os.unlink(draft)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        listener.bind(path)
-        os.chmod(path, 0o600)  # nobody can connect before it listens
+        listener.bind(draft)
+        os.chmod(draft, 0o600)  # nobody can connect before it listens
         listener.listen(MOST)
         listener.setblocking(False)
+        os.rename(draft, path)
     except BaseException:
         listener.close()
+        with contextlib.suppress(OSError):
+            os.unlink(draft)
         raise
     return listener, ownfile.identity(path)
 

@@ -1,12 +1,15 @@
 """`intel-agent mark`, by way of the agent's own socket."""
 
+import errno
 import os
 import socket
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from threading import Event
 
+import anyio
 import pytest
 from anyio import to_thread
 
@@ -160,10 +163,34 @@ async def test_what_an_agent_left_behind_is_replaced(node: Node, kubelet: Simula
     node.runtime.mkdir()
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(node.runtime / control.NAME))
+    left = made(node)
     async with running(node) as agent:
         await agent.until_registered()
+        await until(lambda: made(node) not in {None, left}, "the agent's own socket")
         assert await mark(node, "card0", "unhealthy") == 0
     assert not (node.runtime / control.NAME).exists()
+
+
+async def test_a_socket_that_is_there_answers(node: Node) -> None:
+    """Who asks while an agent starts meets the socket of this one or of the one before."""
+    refused, end = 0, Event()
+
+    def ask() -> None:
+        nonlocal refused
+        while not end.is_set():
+            with socket.socket(socket.AF_UNIX) as client:
+                refused += client.connect_ex(str(node.runtime / control.NAME)) == errno.ECONNREFUSED
+
+    async with anyio.create_task_group() as agents:
+        async with anyio.create_task_group() as caller:
+            caller.start_soon(to_thread.run_sync, ask)
+            for _ in range(50):
+                before = made(node)
+                agents.start_soon(control.serve, str(node.runtime), dict[str, control.Call]())
+                await until(lambda: made(node) not in {None, before}, "the next socket")  # noqa: B023  # in this turn
+            end.set()
+        agents.cancel_scope.cancel()
+    assert refused == 0
 
 
 async def test_an_agent_that_says_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
