@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 import anyio
 from anyio import to_thread
 
+from intel_agent import control
 from intel_agent.agent import Agent, Settings, read
 from intel_agent.publish.publisher import Published
 from intel_agent.simulation.kubelet import SimulatedKubelet
@@ -40,6 +41,13 @@ class Running:
     def hint(self, kinds: Iterable[str] | None = None) -> None:
         """Have the agent look again, as after a kernel event: at these kinds, or at all."""
         self.agent.scanner.hint(kinds)
+
+    async def mark(self, device: str, word: str, reason: str) -> None:
+        """Say so of a device as `intel-agent mark` does, once the agent serves the node."""
+        directory = self.node.runtime
+        await until((directory / control.NAME).exists, "the agent's socket")
+        arguments = {"device": device, "word": word, "reason": reason}
+        await to_thread.run_sync(control.ask, str(directory), "mark", arguments)
 
     def health(self, resource: str) -> dict[str, str]:
         """Return what kubelet should hear of the resource."""

@@ -50,7 +50,7 @@ async def holding(
 
 
 async def marked(agent: Running, word: str = "unhealthy") -> None:
-    await agent.agent.monitor.mark(CARD, word, "loud fan")
+    await agent.mark(CARD, word, "loud fan")
 
 
 def evicted(server: ApiServer) -> list[str]:
@@ -163,7 +163,7 @@ async def test_what_heals_while_the_api_server_is_asked_evicts_nobody(
         await marked(agent, "auto")
         await until(lambda: set(agent.health(I915).values()) == {"Healthy"}, "recovery")
         server.gate.set()
-        await agent.agent.monitor.mark(OTHER_CARD, "unhealthy", "loud fan")
+        await agent.mark(OTHER_CARD, "unhealthy", "loud fan")
         await until(lambda: evicted(server) == ["other-0"], "the eviction of the other")
 
 

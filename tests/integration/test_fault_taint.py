@@ -35,7 +35,7 @@ def on(node: Node, server: ApiServer, **section: object) -> AbstractAsyncContext
 
 async def marked(agent: Running, word: str = "unhealthy") -> None:
     await until(lambda: agent.looked, "a look at every kind")
-    await agent.agent.monitor.mark("0000:bb:00.0", word, "loud fan")
+    await agent.mark("0000:bb:00.0", word, "loud fan")
 
 
 async def until_taints(server: ApiServer, *taints: Taint) -> None:

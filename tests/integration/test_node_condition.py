@@ -51,7 +51,7 @@ WELL, ILL = ("False", "DevicesHealthy"), ("True", "DevicesUnhealthy")
 
 
 async def marked(agent: Running, word: str) -> None:
-    await agent.agent.monitor.mark("0000:bb:00.0", word, "loud fan")
+    await agent.mark("0000:bb:00.0", word, "loud fan")
 
 
 async def test_it_says_what_is_unhealthy_and_since_when(
