@@ -26,8 +26,9 @@ _Identity = tuple[int, int]
 async def follow(directories: Callable[[], Iterable[str]], on_change: Callable[[frozenset[str]], None]) -> None:
     """Call `on_change` with the directories in which something changed, for ever.
 
-    `directories` is asked again and again; those that are not there are not watched until they are. While none can be
-    watched, all of them are told of every `TICK`.
+    `directories` is asked again and again; those that are not there are not watched until they are. All of them are
+    told of once a `TICK` after a watch was asked for, as nobody tells when it began to see, and every `TICK` while none
+    can be watched.
     """
     problem: str | None = None
     while True:
@@ -45,6 +46,7 @@ async def follow(directories: Callable[[], Iterable[str]], on_change: Callable[[
                     log.error("files.unavailable", problem=failure)
                 problem = failure
 
+        complete = not known
         async with anyio.create_task_group() as group:
             group.start_soon(keep_watch, known)
             while await to_thread.run_sync(_identities, tuple(directories())) == known:
@@ -52,6 +54,9 @@ async def follow(directories: Callable[[], Iterable[str]], on_change: Callable[[
                 if failure is not None:
                     break
                 problem = None
+                if not complete:
+                    on_change(frozenset(known))
+                complete = True
             group.cancel_scope.cancel()
         on_change(frozenset(known))
 
