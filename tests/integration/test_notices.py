@@ -210,7 +210,9 @@ async def test_what_waits_when_it_is_switched_off_is_not_told_later(
         node.configure(events={"enabled": False})
         await agent.agent.reload()
         await until_async(lambda: said("cluster.available"), "end of the complaint")
+        server.stop()  # what was on its way until now comes to nothing
         server.fails = ""
+        server.start()
         node.configure(events=ON)
         await agent.agent.reload()
         await broken(node, agent, vendor=vendor)

@@ -187,12 +187,19 @@ def test_events_are_allowed_by_the_policy_that_comes_with_them(release: Release,
 
 
 def refusal(cluster: Cluster, token: str, path: str, body: Patch, *, method: str = "PATCH") -> str:
-    """Return what the API server answers the agent's token."""
+    """Return what the API server answers the agent's token, once its policies are in force."""
     content = "application/strategic-merge-patch+json" if method == "PATCH" else "application/json"
-    with pytest.raises(HTTPError) as refused:
-        cluster.api.request(method, path, body, content=content, token=token)
-    with refused.value as answer:
-        return answer.read().decode()
+
+    def answer(query: str = "") -> str:
+        try:
+            cluster.api.request(method, path + query, body, content=content, token=token)
+        except HTTPError as refused:
+            with refused:
+                return refused.read().decode()
+        return ""
+
+    eventually(lambda: answer("?dryRun=All"), "refusal of a dry run", within=SECONDS)
+    return answer()
 
 
 @pytest.mark.parametrize(("answer", "path", "patch"), [pytest.param(*each, id=what) for what, each in REFUSED.items()])
