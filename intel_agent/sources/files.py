@@ -46,7 +46,7 @@ async def follow(directories: Callable[[], Iterable[str]], on_change: Callable[[
                     log.error("files.unavailable", problem=failure)
                 problem = failure
 
-        complete = not known
+        told = not known  # of what may have changed before the watch began
         async with anyio.create_task_group() as group:
             group.start_soon(keep_watch, known)
             while await to_thread.run_sync(_identities, tuple(directories())) == known:
@@ -54,9 +54,9 @@ async def follow(directories: Callable[[], Iterable[str]], on_change: Callable[[
                 if failure is not None:
                     break
                 problem = None
-                if not complete:
+                if not told:
                     on_change(frozenset(known))
-                complete = True
+                told = True
             group.cancel_scope.cancel()
         on_change(frozenset(known))
 
