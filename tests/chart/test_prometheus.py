@@ -135,11 +135,13 @@ def test_alerts_fire_when_they_should_and_not_before(tmp_path: Path) -> None:
         "IntelAgentNotReady": [('intel_agent_ready{node="n", pod="a"}', "0x9")],
         "IntelAgentScanFailing": [('intel_agent_scan_failures_total{node="n", kind="gpu"}', "0+1x9")],
         "IntelAgentNotScanning": [('intel_agent_last_scan_timestamp_seconds{node="n", kind="gpu"}', "-8000x9")],
+        "IntelAgentClusterProblems": [('intel_agent_cluster_problems{node="n", pod="a"}', "1x9")],
         "IntelAgentLogLinesLost": [('intel_agent_log_lines_lost_total{pod="a"}', "0+1x9")],
     }
     waiting = f'intel_agent_device_fault{labels}, reason="held"}}'
     reserved = f'intel_agent_device_fault{labels}, reason="reserved"}}'
-    quiet = [(waiting, "1x9"), (reserved, "1x9"), (held, "1x9"), ('intel_agent_ready{pod="a"}', "1x9")]
+    well = [('intel_agent_ready{pod="a"}', "1x9"), ('intel_agent_cluster_problems{pod="a"}', "0x3 1x3 0x3")]
+    quiet = [(waiting, "1x9"), (reserved, "1x9"), (held, "1x9"), *well]
     assert set(stories) == {rule["alert"] for rule in yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]}
     for alert, series in stories.items():
         fires = fired(tmp_path, alert, series)
