@@ -32,7 +32,7 @@ async def test_a_change_is_told_with_its_directory(tmp_path: Path) -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(files.follow, lambda: [str(one), str(other)], told.append)
         number = 0
-        while {str(other)} not in told:  # when the watch begins to see is not told by anybody
+        while frozenset({str(other)}) not in told:  # when the watch begins to see is not told by anybody
             (other / f"file{number}").touch()
             number += 1
             await anyio.sleep(0.05)
