@@ -200,7 +200,6 @@ def test_the_dashboard_counts_devices_that_are_ill(
     subprocess.run([built("prometheus") / "promtool", "test", "rules", file], check=True)
 
 
-@pytest.mark.timeout(300)
 def test_every_query_is_answered_by_prometheus(agent: str, tmp_path: Path) -> None:
     config = tmp_path / "prometheus.yml"
     target = {"targets": [agent], "labels": {"node": "n", "pod": "a"}}

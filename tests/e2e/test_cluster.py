@@ -120,7 +120,7 @@ def test_row_58_after_sigterm_allocatable_is_zero_and_capacity_stays_for_a_while
 
 
 @pytest.mark.last
-@pytest.mark.timeout(GRACE_SECONDS + 120)
+@pytest.mark.timeout(GRACE_SECONDS + 300)
 def test_row_58_five_minutes_later_capacity_is_zero(cluster: Cluster) -> None:
     if not stopped_at:
         pytest.skip("runs after the test that stops the agent")

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Hashable
 
-import pytest
-
 from .agent import Agent
 from .exclusiveness import no_device_twice
 from .machine import DEDICATED, DEDICATED_QUEUE, I915, Machine, device
@@ -23,7 +21,6 @@ def contend(node: Node) -> None:
     pod.remove()
 
 
-@pytest.mark.timeout(180)
 def test_upgrades_crashes_restarts_and_unplugs(
     node: Node, machine: Machine, agent: Agent, start_agent: Callable[..., Agent]
 ) -> None:
@@ -53,7 +50,6 @@ def test_upgrades_crashes_restarts_and_unplugs(
         node.run({DEDICATED: 1}).until_running()
 
 
-@pytest.mark.timeout(180)
 def test_a_card_that_becomes_exclusive_while_a_pod_holds_its_second_share(node: Node, agent: Agent) -> None:
     pods = [node.run({I915: 1}).until_running() for _ in range(4)]
     holder = next(pod for pod in pods if "card0-1" in pod.devices)

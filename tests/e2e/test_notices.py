@@ -87,7 +87,6 @@ def until_told(cluster: Cluster, subject: tuple[str, str, str], wanted: list[tup
     eventually(lambda: told(cluster, *subject) == wanted, f"Events of {subject[0]}", within=15)
 
 
-@pytest.mark.timeout(180)
 def test_pod_and_node_are_told_with_the_right_to_create_events_only(
     cluster: Cluster, agent: Agent, machine: Machine
 ) -> None:

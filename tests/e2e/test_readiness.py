@@ -9,8 +9,6 @@ import urllib.request
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-import pytest
-
 from .agent import Agent
 from .machine import OFFER
 from .node import Node
@@ -76,7 +74,6 @@ def watching(node: Node, agent: Agent, port: int) -> Generator[Watch]:
         thread.join()
 
 
-@pytest.mark.timeout(300)
 def test_it_is_never_ready_while_kubelet_lacks_the_present_list(node: Node, start_agent: Callable[..., Agent]) -> None:
     agent = start_agent(top={"http": {"host": "127.0.0.1", "port": 0}}).until_offered()
     port = int(eventually(lambda: LISTENS.search(agent.text()), "port", within=5)[1])

@@ -20,7 +20,7 @@ from .node import EVERYTHING, XE, Node
 from .process import process
 from .waiting import until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.anyio
 
 CODES = {"devices": {0}, "doctor": {0, 1}, "status": {0}, "explain": {0}, "mark": {0}}
 """How commands may end. The node is none that doctor finds sound: its kubelet is a simulated one."""

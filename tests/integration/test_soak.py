@@ -37,7 +37,7 @@ TOGETHER = 4
 
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.timeout(60 + 2 * SECONDS),
+    pytest.mark.timeout(300 + 2 * SECONDS),
     pytest.mark.parametrize("machine", ["bench"]),
 ]
 

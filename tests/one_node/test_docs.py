@@ -25,8 +25,6 @@ from .release import NAME, VALUES, RefusedError, Release
 from .test_dry_run import CRDS, OPENSHIFT, openshifts
 from .test_uninstall import clean
 
-pytestmark = pytest.mark.timeout(240)
-
 WORDS: Mapping[str, str] = {
     "REGISTRY": REGISTRY,
     "CHART": "charts/intel-agent",

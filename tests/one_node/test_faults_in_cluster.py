@@ -244,7 +244,6 @@ def said(release: Release, event: str) -> list[str]:
     return [str(line["pod"]) for line in release.log() if line["event"] == event]
 
 
-@pytest.mark.timeout(240)
 def test_a_pod_with_a_marked_card_is_evicted_once_its_disruption_budget_allows_it(
     release: Release, cluster: Cluster, token: str
 ) -> None:

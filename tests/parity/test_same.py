@@ -19,7 +19,7 @@ from intel_agent.simulation.kubelet import SimulatedKubelet
 
 from .existing import existing
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.anyio
 
 KINDS = ("gpu", "npu", "gaudi", "qat", "sgx", "dsa", "iaa", "dlb", "fpga")
 IOMMUFD = ("/dev/iommu", "/dev/vfio/devices/")

@@ -14,8 +14,6 @@ from shell import Shell, ours
 
 from intel_agent.simulation.disk import materialise
 
-pytestmark = pytest.mark.timeout(180)
-
 FILES: Mapping[str, str] = {
     "docs/cli.md": """
 # agent.yaml
