@@ -166,7 +166,7 @@ async def test_what_an_agent_left_behind_is_replaced(node: Node, kubelet: Simula
     left = made(node)
     async with running(node) as agent:
         await agent.until_registered()
-        await until(lambda: made(node) not in {None, left}, "the agent's own socket")
+        await until_made_after(node, left)
         assert await mark(node, "card0", "unhealthy") == 0
     assert not (node.runtime / control.NAME).exists()
 
@@ -184,11 +184,13 @@ async def test_a_socket_that_is_there_answers(node: Node) -> None:
     async with anyio.create_task_group() as agents:
         async with anyio.create_task_group() as caller:
             caller.start_soon(to_thread.run_sync, ask)
-            for _ in range(50):
-                before = made(node)
-                agents.start_soon(control.serve, str(node.runtime), dict[str, control.Call]())
-                await until(lambda: made(node) not in {None, before}, "the next socket")  # noqa: B023  # in this turn
-            end.set()
+            try:
+                for _ in range(50):
+                    before = made(node)
+                    agents.start_soon(control.serve, str(node.runtime), dict[str, control.Call]())
+                    await until_made_after(node, before)
+            finally:
+                end.set()
         agents.cancel_scope.cancel()
     assert refused == 0
 
@@ -211,7 +213,7 @@ async def test_an_agent_that_waits_leaves_the_socket_to_the_one_that_serves(node
         before = made(node)
         served.stop()
         await second.until_registered()
-        await until(lambda: made(node) not in {None, before}, "the socket of the second agent")
+        await until_made_after(node, before)
         assert await mark(node, "card0", "auto") == 0
 
 
@@ -220,6 +222,11 @@ def made(node: Node) -> int | None:
     with suppress(FileNotFoundError):
         return (node.runtime / control.NAME).stat().st_ctime_ns
     return None
+
+
+async def until_made_after(node: Node, before: int | None) -> None:
+    """Wait for a socket that is not the one that was made `before`."""
+    await until(lambda: made(node) not in {None, before}, "the next agent's socket")
 
 
 async def test_a_socket_that_cannot_be_made_is_said_and_made_later(
