@@ -1,7 +1,7 @@
 """A pytest plugin with which everything comes late now and then: it finds tests, and code, that count on being fast.
 
 The event loop does not come round, a worker thread begins or ends late, a server in this process answers late: by
-chance, so each run is another one. What fails then fails elsewhere once in a thousand times.
+chance, so each run is another one. What fails here can fail on a busy machine.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ def _delay_threads() -> None:
 
         return await run(working, **options)
 
-    to_thread.run_sync = late  # type: ignore[assignment]
+    to_thread.run_sync = late  # type: ignore[assignment]  # takes all that the original takes
 
 
 def _delay_servers() -> None:
@@ -67,4 +67,4 @@ def _delay_servers() -> None:
         _perhaps(ANSWER)
         return parsed
 
-    BaseHTTPRequestHandler.parse_request = late  # type: ignore[method-assign]
+    BaseHTTPRequestHandler.parse_request = late  # type: ignore[method-assign]  # for every server there is

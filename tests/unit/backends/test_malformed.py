@@ -207,7 +207,7 @@ def test_the_sound_machine_is_sound(machine: Host) -> None:
     assert inventory.exclusions == ()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(600)  # many looks at the whole machine, and coverage counts each line
 def test_one_odd_file_is_named_and_harms_no_other_device(machine: Host) -> None:
     before = look(machine)
 
@@ -220,7 +220,7 @@ def test_one_odd_file_is_named_and_harms_no_other_device(machine: Host) -> None:
     assert look(machine) == before
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(600)  # many looks at the whole machine, and coverage counts each line
 def test_two_odd_files_are_named_and_harm_no_other_device(machine: Host) -> None:
     """Every pair of files of one accelerator, with operators that differ from pair to pair."""
     before = look(machine)
@@ -235,7 +235,7 @@ def test_two_odd_files_are_named_and_harm_no_other_device(machine: Host) -> None
     assert look(machine) == before
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(600)  # many looks at the whole machine, and coverage counts each line
 @pytest.mark.parametrize("seed", range(4))
 def test_heaps_of_odd_files_harm_no_sound_device(machine: Host, seed: int) -> None:
     before = look(machine)
